@@ -1,0 +1,1 @@
+"""Thalweg: the way down."""
