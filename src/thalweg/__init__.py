@@ -1,1 +1,136 @@
-"""Thalweg: the way down."""
+"""Thalweg: every candidate linear classifier in one compiled program, the best chosen honestly.
+
+>>> import thalweg as tw
+>>> run = tw.sweep(None, "digits", trials=32)  # doctest: +SKIP
+>>> run.best.recipe, run.test.accuracy, run.test.interval  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from thalweg import (
+        artifacts,
+        data,
+        losses,
+        models,
+        optimizers,
+        penalties,
+        schedules,
+        search,
+        selection,
+        testing,
+        training,
+    )
+    from thalweg.artifacts import load_model
+    from thalweg.data import Dataset, Split, load
+    from thalweg.defaults import default_space
+    from thalweg.errors import DataError, DivergedError, ThalwegError, UsageError
+    from thalweg.fitted import FittedModel
+    from thalweg.ranges import choice, integers, log_uniform, uniform
+    from thalweg.recipe import Recipe
+    from thalweg.recipe_files import load_recipe, save_recipe
+    from thalweg.run import Run, Trial
+    from thalweg.search import grid, sample
+    from thalweg.sweeps import Interrupted, fit, sweep
+    from thalweg.training import Halving
+
+__version__ = "0.1.0"
+
+# Where each public name lives. Names are fetched when first used: JAX alone takes longer to
+# import than a command such as `thalweg --help` should take to run.
+_HOMES = {
+    "DataError": "errors",
+    "Dataset": "data",
+    "DivergedError": "errors",
+    "FittedModel": "fitted",
+    "Halving": "training",
+    "Interrupted": "sweeps",
+    "Recipe": "recipe",
+    "Run": "run",
+    "Split": "data",
+    "ThalwegError": "errors",
+    "Trial": "run",
+    "UsageError": "errors",
+    "choice": "ranges",
+    "default_space": "defaults",
+    "fit": "sweeps",
+    "grid": "search",
+    "integers": "ranges",
+    "load": "data",
+    "load_model": "artifacts",
+    "load_recipe": "recipe_files",
+    "log_uniform": "ranges",
+    "sample": "search",
+    "save_recipe": "recipe_files",
+    "sweep": "sweeps",
+    "uniform": "ranges",
+}
+_ROOMS = (
+    "artifacts",
+    "data",
+    "losses",
+    "models",
+    "optimizers",
+    "penalties",
+    "schedules",
+    "search",
+    "selection",
+    "testing",
+    "training",
+)
+
+__all__ = [
+    "DataError",
+    "Dataset",
+    "DivergedError",
+    "FittedModel",
+    "Halving",
+    "Interrupted",
+    "Recipe",
+    "Run",
+    "Split",
+    "ThalwegError",
+    "Trial",
+    "UsageError",
+    "artifacts",
+    "choice",
+    "data",
+    "default_space",
+    "fit",
+    "grid",
+    "integers",
+    "load",
+    "load_model",
+    "load_recipe",
+    "log_uniform",
+    "losses",
+    "models",
+    "optimizers",
+    "penalties",
+    "sample",
+    "save_recipe",
+    "schedules",
+    "search",
+    "selection",
+    "sweep",
+    "testing",
+    "training",
+    "uniform",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _ROOMS:
+        return import_module(f"thalweg.{name}")
+    if name in _HOMES:
+        value = getattr(import_module(f"thalweg.{_HOMES[name]}"), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'thalweg' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

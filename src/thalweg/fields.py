@@ -2,19 +2,20 @@
 
 A field that takes a number takes a Python or NumPy number, a range or choice
 (then it is a search space), or a JAX array (inside a compiled program, where a
-leading axis of trials has been mapped away). Arrays pass unchecked: their
+leading axis of trials has been mapped away). JAX arrays pass unchecked: their
 values are known only when the program runs.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from thalweg.errors import UsageError
-from thalweg.ranges import Choice, Range
+from thalweg.ranges import Choice, Integers, Range
 
 __all__ = ["Number", "check_flag", "check_integer", "check_number", "check_option", "is_open"]
 
@@ -27,36 +28,31 @@ def is_open(value: object) -> bool:
 
 
 def check_number(
-    owner: str, name: str, value: Any, *, above: float = -math.inf, least: float = -math.inf,
-    below: float = math.inf, most: float = math.inf, whole: bool = False,
+    owner: str,
+    name: str,
+    value: Any,
+    *,
+    above: float = -math.inf,
+    least: float = -math.inf,
+    below: float = math.inf,
+    most: float = math.inf,
+    whole: bool = False,
 ) -> None:
     """Raise a UsageError unless value (or every value that its range allows) is a
     finite number with ``above < value < below`` and ``least <= value <= most``."""
-    if isinstance(value, Choice):
-        for option in value.options:
-            check_number(owner, name, option, above=above, least=least, below=below, most=most, whole=whole)
-        return
-    if isinstance(value, Range):
-        for end in (value.low, value.high):
-            check_number(owner, name, end, above=above, least=least, below=below, most=most, whole=whole)
-        return
-    if isinstance(value, (bool, np.bool_)) or isinstance(value, (str, bytes)) or value is None:
-        raise UsageError(f"{owner}: {name} is {value!r}; give a number")
-    if not isinstance(value, (int, float, np.integer, np.floating)):
-        if hasattr(value, "dtype") and hasattr(value, "shape"):
-            return
-        raise UsageError(f"{owner}: {name} is {value!r}; give a number, or a range of numbers")
-    if not math.isfinite(value) or not (above < value < below and least <= value <= most):
-        raise UsageError(f"{owner}: {name} is {value!r}; it must be {_bounds(above, least, below, most)}")
-    if whole and value != int(value):
-        raise UsageError(f"{owner}: {name} is {value!r}; it must be a whole number")
+    for one in _values(owner, name, value, whole):
+        if not _finite(one) or not (above < one < below and least <= one <= most):
+            raise UsageError(f"{owner}: {name} is {one!r}; it must be {_bounds(above, least, below, most)}")
+        if whole and one != int(one):
+            raise UsageError(f"{owner}: {name} is {one!r}; it must be a whole number")
 
 
 def check_integer(owner: str, name: str, value: Any, *, least: int) -> None:
     """Raise a UsageError unless value (or all that its range allows) is a whole number >= least."""
-    if isinstance(value, (float, np.floating)) and not is_open(value):
-        raise UsageError(f"{owner}: {name} is {value!r}; it must be a whole number, written without a point")
-    check_number(owner, name, value, least=least, whole=True)
+    for option in value.options if isinstance(value, Choice) else (value,):
+        if isinstance(option, (float, np.floating)):
+            raise UsageError(f"{owner}: {name} is {option!r}; it must be a whole number, written without a point")
+        check_number(owner, name, option, least=least, whole=True)
 
 
 def check_flag(owner: str, name: str, value: Any) -> None:
@@ -71,6 +67,37 @@ def check_option(owner: str, name: str, value: Any, options: tuple[str, ...]) ->
     for one in value.options if isinstance(value, Choice) else (value,):
         if one not in options:
             raise UsageError(f"{owner}: {name} is {one!r}; it must be one of {', '.join(map(repr, options))}")
+
+
+def _values(owner: str, name: str, value: Any, whole: bool) -> Iterator[Any]:
+    """Yield the numbers to check: the value, a choice's options, a range's ends, an array's entries."""
+    if isinstance(value, Choice):
+        for option in value.options:
+            yield from _values(owner, name, option, whole)
+    elif isinstance(value, Range):
+        if whole and not isinstance(value, Integers):
+            raise UsageError(
+                f"{owner}: {name} is {value!r}; it must be whole: give integers({value.low}, {value.high})"
+            )
+        yield from (value.low, value.high)
+    elif isinstance(value, (bool, np.bool_)) or getattr(getattr(value, "dtype", None), "kind", "f") in _NO_NUMBERS:
+        raise UsageError(f"{owner}: {name} is {value!r}; give a number")
+    elif isinstance(value, np.ndarray):
+        yield from np.unique(value).tolist()
+    elif isinstance(value, (int, float, np.integer, np.floating)):
+        yield value
+    elif not (hasattr(value, "dtype") and hasattr(value, "shape")):
+        raise UsageError(f"{owner}: {name} is {value!r}; give a number, or a range of numbers")
+
+
+_NO_NUMBERS = "bcOSUmM"  # NumPy's kinds of bool, complex, object, bytes, text, time
+
+
+def _finite(value: Any) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number beyond the range of floats
+        return False
 
 
 def _bounds(above: float, least: float, below: float, most: float) -> str:

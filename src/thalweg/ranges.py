@@ -7,26 +7,36 @@ grid, random numbers and a Sobol sequence all reach it the same way.
 
 from __future__ import annotations
 
+import abc
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from thalweg.errors import UsageError
 
 __all__ = ["Choice", "Integers", "LogUniform", "Range", "Uniform", "choice", "integers", "log_uniform", "uniform"]
 
 
-def _real(kind: str, name: str, value: Any) -> float:
+def _real(kind: str, name: str, value: Any) -> int | float:
+    """Return an end of a range as a Python number, or raise a UsageError."""
+    if isinstance(value, np.generic):
+        value = value.item()
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise UsageError(f"{kind}: {name} is {value!r}; give a number")
-    if not math.isfinite(value):
+    try:
+        finite = math.isfinite(value)
+    except OverflowError:  # a whole number beyond the range of floats
+        finite = False
+    if not finite:
         raise UsageError(f"{kind}: {name} is {value!r}; give a finite number")
-    return float(value)
+    return value
 
 
 @dataclass(frozen=True)
-class Range:
+class Range(abc.ABC):
     """An interval [low, high] of numbers; subclasses say how it is measured."""
 
     low: float
@@ -40,24 +50,30 @@ class Range:
             raise UsageError(
                 f"{self.kind}({self.low!r}, {self.high!r}) is empty; the first number must be below the second"
             )
+        object.__setattr__(self, "low", low)
+        object.__setattr__(self, "high", high)
 
+    @abc.abstractmethod
     def at(self, u: float) -> float:
-        """Return the value at coordinate u in [0, 1]."""
-        raise NotImplementedError
+        """Return the value at coordinate u in [0, 1], never outside [low, high]."""
 
+    @abc.abstractmethod
     def coordinate(self, value: float) -> float:
-        """Return u with ``at(u) == value``: where in the range a value lies."""
-        raise NotImplementedError
+        """Return u with ``at(u) == value`` up to rounding: where in the range a value lies."""
+
+    def _within(self, value: float) -> float:
+        # Rounding may leave the interval by the last digit, and so break a bound such as "at most 1".
+        return float(min(max(value, self.low), self.high))
 
 
 @dataclass(frozen=True)
 class Uniform(Range):
-    """value = low + u (high - low)."""
+    """value = low (1 − u) + high u."""
 
     kind = "uniform"
 
     def at(self, u: float) -> float:
-        return float(self.low + u * (self.high - self.low))
+        return self._within(self.low * (1 - u) + self.high * u)
 
     def coordinate(self, value: float) -> float:
         return (value - self.low) / (self.high - self.low)
@@ -65,7 +81,7 @@ class Uniform(Range):
 
 @dataclass(frozen=True)
 class LogUniform(Range):
-    """value = low (high / low)^u: every decade is as likely as any other."""
+    """value = low^(1 − u) high^u: every decade is as likely as any other."""
 
     kind = "log_uniform"
 
@@ -75,10 +91,18 @@ class LogUniform(Range):
             raise UsageError(f"log_uniform({self.low!r}, {self.high!r}): both ends must be above 0")
 
     def at(self, u: float) -> float:
-        return float(self.low * (self.high / self.low) ** u)
+        # A product of powers: the quotient high / low may overflow, and both ends come out exact.
+        return self._within(float(self.low) ** (1 - u) * float(self.high) ** u)
 
     def coordinate(self, value: float) -> float:
-        return math.log(value / self.low) / math.log(self.high / self.low)
+        return _log_ratio(value, self.low) / _log_ratio(self.high, self.low)
+
+
+def _log_ratio(value: float, low: float) -> float:
+    """Return log(value / low) for value >= low > 0: close numbers keep their digits, far ones do not overflow."""
+    if value < 2 * low:
+        return math.log1p((value - low) / low)
+    return math.log(value) - math.log(low)
 
 
 @dataclass(frozen=True)

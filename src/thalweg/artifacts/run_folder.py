@@ -1,0 +1,159 @@
+"""The run folder: a run on disk.
+
+- ``run.json``: all that is needed to repeat the run (resolved space, settings,
+  data fingerprint, versions, seed) and the verdict;
+- ``trials.csv``: a row a trial;
+- ``history.npz``: every metric as an array (trials, epochs), NaN where a trial
+  did not train;
+- ``model.safetensors``: the fitted model (see `artifacts.model_file`), absent
+  where an interruption left none.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from thalweg.artifacts.atomic import check_free, new_folder
+from thalweg.artifacts.model_file import serialise_model
+from thalweg.recipe_files import encode, flatten
+from thalweg.run import Run, Trial
+from thalweg.training import METRICS
+
+__all__ = ["MARK", "check_run_folder", "run_summary", "save_run"]
+
+MARK = "run.json"
+
+
+def check_run_folder(folder: str | Path, *, overwrite: bool) -> None:
+    """Raise a UsageError, before any work, if a run could not be saved in the folder."""
+    check_free(folder, overwrite=overwrite, mark=MARK)
+
+
+def save_run(run: Run, folder: str | Path, *, overwrite: bool = False) -> Path:
+    """Write a run folder, whole or not at all, and return its path."""
+    with new_folder(folder, overwrite=overwrite, mark=MARK) as temporary:
+        (temporary / MARK).write_text(json.dumps(_finite(run_record(run)), indent=2) + "\n", encoding="utf-8")
+        (temporary / "trials.csv").write_text(trials_table(run), encoding="utf-8", newline="")
+        np.savez_compressed(temporary / "history.npz", allow_pickle=False, **_history(run))
+        if run.model is not None:
+            (temporary / "model.safetensors").write_bytes(serialise_model(run.model))
+    return Path(folder)
+
+
+def run_summary(run: Run, folder: str | Path | None = None) -> dict[str, Any]:
+    """Return what ``sweep --json`` prints: the verdict in plain values."""
+    best = run.best
+    verdict = None
+    if best is not None:
+        verdict = {
+            "trial": best.number,
+            "recipe": encode(best.recipe),
+            "validation_accuracy": best.validation_accuracy,
+            "test_accuracy": None if run.test is None else run.test.accuracy,
+            "test_interval": None if run.test is None else list(run.test.interval),
+            "refitted": run.refitted,
+        }
+    summary = {
+        "run": None if folder is None else str(folder),
+        "trials": len(run.trials),
+        "statuses": run.statuses,
+        "seconds": run.seconds["total"],
+        "best": verdict,
+        "tied": [trial.number for trial in run.tied],
+        "edges": [edge.sentence() for edge in run.edges],
+        "interrupted": run.interrupted,
+    }
+    return _finite(summary)
+
+
+def run_record(run: Run) -> dict[str, Any]:
+    """Return what ``run.json`` holds."""
+    selection = run.selection
+    return {
+        "format": 1,
+        **run_summary(run),
+        "seconds": run.seconds,
+        "space": encode(run.space),
+        "settings": run.settings,
+        "data": vars(run.data),
+        "selection": None
+        if selection is None
+        else {
+            "rule": selection.rule,
+            "best": selection.best,
+            "tied": list(selection.tied),
+            "p_values": {str(number): p for number, p in selection.p_values.items()},
+            "groups": [
+                {"trials": list(g.trials), "mean": g.mean, "spread": g.spread, "diverged": g.diverged}
+                for g in selection.groups
+                if len(g.trials) > 1
+            ],
+        },
+        "test": None
+        if run.test is None
+        else {
+            "correct": run.test.correct,
+            "count": run.test.count,
+            "loss": run.test.loss,
+            "accuracy": run.test.accuracy,
+            "interval": list(run.test.interval),
+            "interval_method": "Wilson score, 95 %",
+        },
+        "messages": list(run.messages),
+        "versions": run.versions,
+    }
+
+
+def trials_table(run: Run) -> str:
+    """Return ``trials.csv``: status and final metrics, then every number of the recipe."""
+    rows = [_row(run, trial) for trial in run.trials]
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, restval="")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _row(run: Run, trial: Trial) -> dict[str, Any]:
+    selection = run.selection
+    p = selection.p_values.get(trial.number) if selection else None
+    return {
+        "trial": trial.number,
+        "status": trial.status.name,
+        "at": "" if trial.status.at is None else trial.status.at,
+        "reason": trial.status.reason,
+        "best": selection is not None and trial.number == selection.best,
+        "tied": selection is not None and trial.number in selection.tied,
+        "p_value": "" if p is None else p,
+        "cohort": trial.cohort,
+        "epochs": len(trial.history["data_loss"]),
+        "kept_epoch": trial.kept_epoch,
+        **{name: float(trial.history[name][trial.kept_epoch - 1]) if trial.kept_epoch else "" for name in METRICS},
+        **flatten(trial.recipe),
+    }
+
+
+def _history(run: Run) -> dict[str, np.ndarray]:
+    epochs = max((len(trial.history["data_loss"]) for trial in run.trials), default=0)
+    tables = {name: np.full((len(run.trials), epochs), np.nan) for name in METRICS}
+    for trial in run.trials:
+        for name, values in trial.history.items():
+            tables[name][trial.number, : len(values)] = values
+    return tables
+
+
+def _finite(value: Any) -> Any:
+    """JSON knows no NaN and no infinity: they become null."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

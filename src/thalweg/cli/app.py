@@ -1,0 +1,68 @@
+"""The commands, and how errors become exit codes."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Sequence
+
+from cyclopts import App, CycloptsError
+
+from thalweg import __version__
+from thalweg.errors import ThalwegError
+
+__all__ = ["app", "main"]
+
+app = App(
+    name="thalweg",
+    help="Train every candidate linear classifier in one compiled program, and pick the best honestly.",
+    version=__version__,
+    help_format="plaintext",
+    result_action="return_value",
+    suppress_keyboard_interrupt=False,
+)
+# Commands are named by their module and loaded when called: `thalweg --help` need not wait for JAX.
+app.command("thalweg.cli.train:sweep", name="sweep")
+app.command("thalweg.cli.train:fit", name="fit")
+app.command("thalweg.cli.use:predict", name="predict")
+app.command("thalweg.cli.use:score", name="score")
+app.command("thalweg.cli.use:info", name="info")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and leave with its exit code."""
+    sys.exit(run(sys.argv[1:] if arguments is None else list(arguments)))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command and return its exit code: 0 done, 2 usage, 3 data, 4 every trial
+    diverged, 130 interrupted, 1 a fault of ours."""
+    try:
+        result = app(arguments, exit_on_error=False, print_error=False)
+    except CycloptsError as error:
+        print(f"thalweg: {_plain(error)}\nSee thalweg --help.", file=sys.stderr)
+        return 2
+    except ThalwegError as error:
+        print(f"thalweg: {_visible(str(error))}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("thalweg: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader of our output (head, less) has gone: no fault, and nothing more to say to it.
+        sys.stdout = None
+        return 0
+    except Exception:
+        traceback.print_exc()
+        print("thalweg: this is a fault of ours; please report it with the lines above", file=sys.stderr)
+        return 1
+    return result if isinstance(result, int) else 0
+
+
+def _plain(error: CycloptsError) -> str:
+    return " ".join(str(error).split())
+
+
+def _visible(text: str) -> str:
+    """Keep line breaks, make other control characters visible."""
+    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode("ascii") for c in text)

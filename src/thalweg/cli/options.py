@@ -1,0 +1,42 @@
+"""Options that several commands share, and how their text is read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from thalweg.data import Dataset, load
+from thalweg.errors import UsageError
+
+__all__ = ["Reading", "parse_size"]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Reading:
+    """How the data is read."""
+
+    label: Annotated[str | None, Parameter(help="The label column of a table; 'fine' or 'coarse' for CIFAR-100.")] = (
+        None
+    )
+    skip_bad: Annotated[
+        bool, Parameter(negative="", help="Leave unreadable images out, count and list them, instead of failing.")
+    ] = False
+    image_size: Annotated[
+        str | None, Parameter(help="Resize every image: one number for a square, or HEIGHTxWIDTH.")
+    ] = None
+
+    def load(self, source: str, *, labelled: bool = True) -> Dataset:
+        """Read the data set that a command names."""
+        size = None if self.image_size is None else parse_size(self.image_size)
+        return load(source, label=self.label, skip_bad=self.skip_bad, image_size=size, labelled=labelled)
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Read ``32`` or ``24x32`` as (height, width)."""
+    parts = text.lower().split("x")
+    if len(parts) in (1, 2) and all(part.isdigit() and int(part) > 0 for part in parts):
+        return int(parts[0]), int(parts[-1])
+    raise UsageError(f"image-size is {text!r}; give one number, such as 32, or HEIGHTxWIDTH, such as 24x32")

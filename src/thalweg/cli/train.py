@@ -1,0 +1,209 @@
+"""`thalweg sweep` and `thalweg fit`."""
+
+from __future__ import annotations
+
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from thalweg.artifacts import check_run_folder, run_summary
+from thalweg.cli.options import Reading
+from thalweg.cli.output import print_json, print_run
+from thalweg.cli.progress import ProgressLine
+from thalweg.errors import UsageError
+from thalweg.recipe_files import load_recipe
+from thalweg.run import Run
+from thalweg.search import dimensions
+from thalweg.sweeps import Interrupted
+from thalweg.sweeps import sweep as run_sweep
+from thalweg.training import Halving
+from thalweg.training.memory import parse_bytes
+
+Preprocess = Literal["auto", "center", "standardize", "scale", "none"]
+
+
+def sweep(
+    data: str,
+    *,
+    recipe: Path | None = None,
+    trials: int = 32,
+    seed: int = 0,
+    seeds: int = 1,
+    search: Literal["sobol", "random", "grid"] = "sobol",
+    points: int | None = None,
+    halving: float | None = None,
+    rungs: int = 2,
+    patience: int | None = None,
+    select: Literal["best", "one-standard-error"] = "best",
+    refit: bool = True,
+    preprocessing: Preprocess = "auto",
+    validation: float | None = None,
+    test: float | None = None,
+    memory: str | None = None,
+    out: Path | None = None,
+    overwrite: Annotated[bool, Parameter(negative="")] = False,
+    json: Annotated[bool, Parameter(negative="")] = False,
+    reading: Reading | None = None,
+) -> int:
+    """Search recipes, select on validation, score the test split once, write the run folder.
+
+    Parameters
+    ----------
+    data
+        A folder, archive, .npz, .npy, .csv, .parquet, CIFAR binary or IDX file, or "digits".
+    recipe
+        A recipe file (.toml or .json) with ranges in it; without one, a space around AdamW sized to the data.
+    trials
+        How many recipes to draw.
+    seed
+        Of the splits, of the draw, and of the default recipe.
+    seeds
+        Train every recipe with this many seeds, and rank by the mean.
+    search
+        How recipes are drawn.
+    points
+        Values to try of each range, in a grid search.
+    halving
+        Keep the best 1/HALVING of the trials at each rung (successive halving).
+    rungs
+        How many rungs, with --halving.
+    patience
+        Stop a trial after this many epochs without a lower validation loss, and keep its best epoch.
+    select
+        The most accurate trial, or the most regularised one within a standard error of it.
+    refit
+        Train the winner once more on training + validation.
+    preprocessing
+        Fitted on the training examples. "auto" centres images and standardises tables.
+    validation
+        Share to hold out for selection, where the data brings no validation split.
+    test
+        Share to hold out for the final score, where the data brings no test split.
+    memory
+        What data and trials may take, such as 4GB (default: 70 % of what is free).
+    out
+        The run folder (default: runs/NAME-DATE-TIME).
+    overwrite
+        Replace the run folder if it exists.
+    json
+        Print one JSON object and nothing else on stdout.
+    """
+    options: dict[str, Any] = {
+        "trials": trials,
+        "seed": seed,
+        "seeds": seeds,
+        "search": search,
+        "points": points,
+        "halving": None if halving is None else Halving(halving, rungs),
+        "patience": patience,
+        "selection": select,
+        "refit": refit,
+        "preprocessing": preprocessing,
+        "validation": validation,
+        "test": test,
+        "memory": None if memory is None else parse_bytes(memory),
+    }
+    return _train(data, recipe, reading or Reading(), out, overwrite, json, options)
+
+
+def fit(
+    data: str,
+    *,
+    recipe: Path,
+    seed: int = 0,
+    patience: int | None = None,
+    refit: bool = False,
+    preprocessing: Preprocess = "auto",
+    validation: float | None = None,
+    test: float | None = None,
+    memory: str | None = None,
+    out: Path | None = None,
+    overwrite: Annotated[bool, Parameter(negative="")] = False,
+    json: Annotated[bool, Parameter(negative="")] = False,
+    reading: Reading | None = None,
+) -> int:
+    """Train one recipe, score the test split once, write the run folder.
+
+    Parameters
+    ----------
+    data
+        A folder, archive, .npz, .npy, .csv, .parquet, CIFAR binary or IDX file, or "digits".
+    recipe
+        A recipe file (.toml or .json) without ranges.
+    seed
+        Of the splits.
+    patience
+        Stop after this many epochs without a lower validation loss, and keep the best epoch.
+    refit
+        Train once more on training + validation.
+    preprocessing
+        Fitted on the training examples. "auto" centres images and standardises tables.
+    validation
+        Share to hold out for validation, where the data brings no validation split.
+    test
+        Share to hold out for the final score, where the data brings no test split.
+    memory
+        What the data and the trial may take, such as 4GB (default: 70 % of what is free).
+    out
+        The run folder (default: runs/NAME-DATE-TIME).
+    overwrite
+        Replace the run folder if it exists.
+    json
+        Print one JSON object and nothing else on stdout.
+    """
+    if found := dimensions(load_recipe(recipe)):
+        names = ", ".join(dimension.name for dimension in found)
+        raise UsageError(f"{recipe} leaves {names} open; give each one value, or use thalweg sweep")
+    options = {
+        "trials": 1,
+        "seed": seed,
+        "patience": patience,
+        "refit": refit,
+        "preprocessing": preprocessing,
+        "validation": validation,
+        "test": test,
+        "memory": None if memory is None else parse_bytes(memory),
+    }
+    return _train(data, recipe, reading or Reading(), out, overwrite, json, options)
+
+
+def _train(
+    source: str,
+    recipe: Path | None,
+    reading: Reading,
+    out: Path | None,
+    overwrite: bool,
+    json: bool,
+    options: dict[str, Any],
+) -> int:
+    """Load, sweep, save, print. Whatever can be refused is refused before the work."""
+    if out is not None:
+        check_run_folder(out, overwrite=overwrite)
+    space = None if recipe is None else load_recipe(recipe)
+    progress = ProgressLine()
+    progress.say(f"reading {source}")
+    dataset = reading.load(source)
+    folder = out or Path("runs") / f"{dataset.name}-{datetime.now():%Y%m%d-%H%M%S}"
+    for skipped in dataset.skipped:
+        progress.say(f"skipped {skipped.name}: {skipped.reason}")
+    try:
+        run = run_sweep(space, dataset, progress=progress, **options)
+    except Interrupted as stopped:
+        progress.clear()
+        print("interrupted; saving what is done", file=sys.stderr)
+        _finish(stopped.run, folder, overwrite, json)
+        return 130
+    progress.clear()
+    _finish(run, folder, overwrite, json)
+    return 0
+
+
+def _finish(run: Run, folder: Path, overwrite: bool, json: bool) -> None:
+    run.save(folder, overwrite=overwrite)
+    if json:
+        print_json(run_summary(run, folder))
+    else:
+        print_run(run, folder)

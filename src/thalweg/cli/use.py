@@ -1,0 +1,192 @@
+"""`thalweg predict`, `thalweg score` and `thalweg info`."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json as jsonlib
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from thalweg.artifacts import load_model
+from thalweg.artifacts.atomic import write_bytes
+from thalweg.cli.options import Reading
+from thalweg.cli.output import print_json, shown
+from thalweg.data import Dataset, Split, describe, match_classes
+from thalweg.errors import DataError, UsageError
+from thalweg.recipe_files import encode, to_toml
+
+Which = Literal["auto", "train", "validation", "test"]
+
+
+def predict(
+    model: Path,
+    data: str,
+    *,
+    split: Which = "auto",
+    out: Path | None = None,
+    json: Annotated[bool, Parameter(negative="")] = False,
+    reading: Reading | None = None,
+) -> int:
+    """Predict the class of every example: a table of name and class on stdout.
+
+    Parameters
+    ----------
+    model
+        A run folder or a model file (model.safetensors).
+    data
+        Data of the kind that the model was trained on; labels are not needed.
+    split
+        Which part of the data; "auto" takes test where there is one, else all of it.
+    out
+        Write the table to this CSV file instead.
+    json
+        Print one JSON object and nothing else on stdout.
+    """
+    fitted = load_model(model)
+    part, name = _part((reading or Reading()).load(data, labelled=False), split)
+    names = part.names or tuple(str(i) for i in range(len(part.features)))
+    predicted = fitted.predict(part.features)
+    if json:
+        print_json({"split": name, "names": list(names), "classes": predicted.tolist()})
+        return 0
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["name", "class"])
+    writer.writerows(zip(names, predicted.tolist(), strict=True))
+    if out is None:
+        sys.stdout.write(text.getvalue())
+    else:
+        write_bytes(out, text.getvalue().encode())
+        print(f"{len(predicted)} predictions written to {shown(out)}", file=sys.stderr)
+    return 0
+
+
+def score(
+    model: Path,
+    data: str,
+    *,
+    split: Which = "auto",
+    json: Annotated[bool, Parameter(negative="")] = False,
+    reading: Reading | None = None,
+) -> int:
+    """Score a model on labelled data; classes are matched by name.
+
+    Parameters
+    ----------
+    model
+        A run folder or a model file (model.safetensors).
+    data
+        Labelled data of the kind that the model was trained on.
+    split
+        Which part of the data; "auto" takes test where there is one, else all of it.
+    json
+        Print one JSON object and nothing else on stdout.
+    """
+    fitted = load_model(model)
+    dataset = match_classes((reading or Reading()).load(data), fitted.classes)
+    part, name = _part(dataset, split)
+    result = fitted.score(part)
+    low, high = result.interval
+    if json:
+        print_json(
+            {
+                "split": name,
+                "accuracy": result.accuracy,
+                "interval": [low, high],
+                "correct": result.correct,
+                "count": result.count,
+                "loss": result.loss,
+            }
+        )
+    else:
+        print(
+            f"accuracy {result.accuracy:.4f}, 95 % interval {low:.4f} to {high:.4f} "
+            f"({result.correct} of {result.count} right, {name} split; mean loss {result.loss:.4f})"
+        )
+    return 0
+
+
+def info(path: str, *, json: Annotated[bool, Parameter(negative="")] = False, reading: Reading | None = None) -> int:
+    """Say what is in a data set, a run folder or a model file.
+
+    Parameters
+    ----------
+    path
+        A data set (whatever sweep takes), a run folder or a model.safetensors.
+    json
+        Print one JSON object and nothing else on stdout.
+    """
+    place = Path(path)
+    if place.suffix == ".safetensors":
+        content, text = _model_info(place)
+    elif (place / "run.json").is_file():
+        content, text = _run_info(place)
+    else:
+        content = describe((reading or Reading()).load(path, labelled=False))
+        text = "\n".join(f"{key}: {shown(_brief(value))}" for key, value in content.items())
+    print_json(content) if json else print(text)
+    return 0
+
+
+def _part(dataset: Dataset, which: Which) -> tuple[Split, str]:
+    """Choose a split. Data without a test split is taken whole: it is new to the model, or the user says otherwise."""
+    parts = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
+    name: str = which
+    if which == "auto":
+        name = "test" if dataset.test is not None else "train"
+    found = parts[name]
+    if found is None:
+        there = ", ".join(key for key, value in parts.items() if value is not None)
+        raise UsageError(f"split is {which!r}, and the data has {there} only")
+    return found, "whole" if which == "auto" and name == "train" else name
+
+
+def _model_info(path: Path) -> tuple[dict[str, Any], str]:
+    model = load_model(path)
+    content = {
+        "kind": "model",
+        "classes": list(model.classes),
+        "feature_shape": list(model.feature_shape),
+        "preprocessing": model.preprocessing.kind,
+        "recipe": encode(model.recipe),
+    }
+    lines = [
+        f"a model for {len(model.classes)} classes: {', '.join(shown(name) for name in model.classes)}",
+        f"features of shape {model.feature_shape}, preprocessing {model.preprocessing.kind}",
+        "trained with",
+        to_toml(model.recipe),
+    ]
+    return content, "\n".join(lines).rstrip()
+
+
+def _run_info(folder: Path) -> tuple[dict[str, Any], str]:
+    try:
+        content = jsonlib.loads((folder / "run.json").read_text(encoding="utf-8"))
+        best, data = content["best"], content["data"]
+        lines = [
+            f"a run of {content['trials']} trials on {data['name']} ({data['source']})",
+            "trials: " + ", ".join(f"{count} {name}" for name, count in content["statuses"].items()),
+        ]
+        if best is not None:
+            lines.append(f"selected: trial {best['trial']}, validation accuracy {best['validation_accuracy']:.4f}")
+        if best is not None and best["test_accuracy"] is not None:
+            low, high = best["test_interval"]
+            lines.append(f"test accuracy {best['test_accuracy']:.4f}, 95 % interval {low:.4f} to {high:.4f}")
+        lines.extend(f"note: {edge}" for edge in content["edges"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{folder / 'run.json'} is damaged ({type(error).__name__}: {error}); run the sweep again"
+        ) from error
+    return content, "\n".join(shown(line) for line in lines)
+
+
+def _brief(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_brief(item)}" for key, item in value.items())
+    if isinstance(value, (list, tuple)):
+        return ", ".join(_brief(item) for item in value)
+    return str(value)

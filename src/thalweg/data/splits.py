@@ -1,0 +1,87 @@
+"""Splits: training, validation and test examples, stratified, from one seed.
+
+Hyperparameters are chosen on the validation split; the test split is scored
+once, at the end. A split that the data brings is kept; what is missing is drawn
+from the training examples, class by class.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from thalweg.data.dataset import Dataset, Split
+from thalweg.errors import DataError, UsageError
+
+__all__ = ["join", "split_dataset", "stratified"]
+
+_LARGE = 20_000  # from this many examples on, a tenth is enough to validate on
+
+
+def split_dataset(
+    dataset: Dataset, *, validation: float | None = None, test: float | None = None, seed: int = 0
+) -> Dataset:
+    """Return the data set with all three splits present.
+
+    ``validation`` and ``test`` are shares of the examples that each is drawn
+    from (test first, then validation from what is left), and matter only where
+    the data brings no such split. Defaults: test 0.2; validation 0.2, or 0.1
+    from 20,000 examples on.
+    """
+    for name, share in (("validation", validation), ("test", test)):
+        if share is not None and not 0 < share < 1:
+            raise UsageError(f"{name} is {share!r}; give a share between 0 and 1, such as 0.2")
+    if dataset.test is None:
+        kept, held = _cut(dataset, 0.2 if test is None else test, np.random.SeedSequence([seed, 1]))
+        dataset = replace(dataset, train=kept, test=held)
+    if dataset.validation is None:
+        default = 0.1 if len(dataset.train.features) >= _LARGE else 0.2
+        kept, held = _cut(dataset, default if validation is None else validation, np.random.SeedSequence([seed, 2]))
+        dataset = replace(dataset, train=kept, validation=held)
+    return dataset
+
+
+def join(first: Split, second: Split) -> Split:
+    """Return the examples of both splits, for a refit on training + validation."""
+    assert first.labels is not None
+    assert second.labels is not None
+    return Split(np.concatenate([first.features, second.features]), np.concatenate([first.labels, second.labels]))
+
+
+def stratified(labels: np.ndarray, share: float, seed: np.random.SeedSequence) -> tuple[np.ndarray, np.ndarray]:
+    """Return sorted indices (kept, held) with about ``share`` of every class held.
+
+    Each class gives its rounded share, at least one example and never all.
+    """
+    generator = np.random.default_rng(seed)
+    held = []
+    for label in np.unique(labels):
+        members = generator.permutation(np.flatnonzero(labels == label))
+        count = min(max(1, round(share * len(members))), len(members) - 1)
+        held.append(members[:count])
+    chosen = np.zeros(len(labels), bool)
+    chosen[np.concatenate(held)] = True
+    return np.flatnonzero(~chosen), np.flatnonzero(chosen)
+
+
+def _cut(dataset: Dataset, share: float, seed: np.random.SeedSequence) -> tuple[Split, Split]:
+    labels = dataset.train.labels
+    assert labels is not None
+    counts = np.bincount(labels, minlength=len(dataset.classes))
+    # Whatever is drawn first, each class must be left with one example to train on and one for each split.
+    needed = 1 + (dataset.test is None) + (dataset.validation is None)
+    for name, count in zip(dataset.classes, counts, strict=True):
+        if count < needed:
+            raise DataError(
+                f"class {name!r} has {count} example{'s' * (count != 1)}; {needed} are needed to give each split one: "
+                "add examples, or leave the class out"
+            )
+    kept, held = stratified(labels, share, seed)
+    return _take(dataset.train, kept), _take(dataset.train, held)
+
+
+def _take(split: Split, index: np.ndarray) -> Split:
+    assert split.labels is not None
+    names = None if split.names is None else tuple(split.names[i] for i in index)
+    return Split(split.features[index], split.labels[index], names)

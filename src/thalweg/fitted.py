@@ -1,0 +1,109 @@
+"""A fitted model: weights with all that is needed to use them on new data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from thalweg.data.dataset import Split
+from thalweg.data.preprocessing import Preprocessing
+from thalweg.errors import DataError
+from thalweg.losses import Softmax
+from thalweg.recipe import Recipe
+from thalweg.selection import wilson
+
+__all__ = ["FittedModel", "Score"]
+
+_ROWS = 4096
+
+
+@dataclass(frozen=True)
+class Score:
+    """Accuracy on held examples, with Wilson's 95 % interval, and the mean data loss."""
+
+    correct: int
+    count: int
+    loss: float
+
+    @property
+    def accuracy(self) -> float:
+        return self.correct / self.count
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        return wilson(self.correct, self.count)
+
+
+@dataclass(frozen=True)
+class FittedModel:
+    """Trained weights, their recipe, the class names, and the preprocessing fitted with them.
+
+    ``params`` and ``model_state`` are trees of NumPy arrays, as the recipe's
+    model defines them: a linear model's are ``weight`` (classes, features) and
+    ``bias`` (classes,), for preprocessed features.
+    """
+
+    recipe: Recipe
+    params: Any
+    model_state: Any
+    preprocessing: Preprocessing
+    classes: tuple[str, ...]
+    feature_shape: tuple[int, ...]
+
+    def scores(self, features: np.ndarray) -> np.ndarray:
+        """Return the class scores (N, classes) of features (N, *feature_shape)."""
+        features = np.asarray(features)
+        self._check(features)
+        blocks = [np.asarray(scores) for _, scores in self._blocks(features)]
+        return np.concatenate(blocks) if blocks else np.zeros((0, len(self.classes)), np.float32)
+
+    def probabilities(self, features: np.ndarray) -> np.ndarray:
+        """Return the softmax of the scores; raises where the loss was another one.
+
+        A hinge loss fits scores whose softmax is no estimate of a probability.
+        """
+        if not isinstance(self.recipe.loss, Softmax):
+            raise DataError(
+                f"a model trained with {type(self.recipe.loss).__name__} has no probabilities: use its scores, "
+                "or train with losses.Softmax"
+            )
+        return np.asarray(jax.nn.softmax(self.scores(features), axis=-1))
+
+    def predict(self, features: np.ndarray) -> np.ndarray:
+        """Return the name of the class with the highest score for each example."""
+        return np.asarray(self.classes)[self.scores(features).argmax(axis=1)]
+
+    def score(self, split: Split) -> Score:
+        """Score a labelled split whose labels index this model's classes."""
+        labels = split.labels
+        if labels is None or len(labels) == 0:
+            raise DataError("there are no labelled examples to score")
+        self._check(split.features)
+        correct, loss = 0, 0.0
+        for rows, scores in self._blocks(split.features):
+            correct += int(np.count_nonzero(np.asarray(scores).argmax(axis=1) == labels[rows]))
+            loss += float(np.sum(np.asarray(self.recipe.loss(scores, jnp.asarray(labels[rows]))), dtype=np.float64))
+        return Score(correct, len(labels), loss / len(labels))
+
+    def _blocks(self, features: np.ndarray) -> Iterator[tuple[slice, jax.Array]]:
+        for start in range(0, len(features), _ROWS):
+            rows = slice(start, start + _ROWS)
+            x = self.preprocessing.transform(np.asarray(features[rows]))
+            yield rows, _apply(self.recipe.model, self.params, self.model_state, x)
+
+    def _check(self, features: np.ndarray) -> None:
+        if features.shape[1:] != self.feature_shape:
+            raise DataError(
+                f"the features have shape {features.shape[1:]} an example, the model takes {self.feature_shape}: "
+                "give data of the kind that it was trained on"
+            )
+
+
+@jax.jit
+def _apply(model: Any, params: Any, model_state: Any, x: jax.Array) -> jax.Array:
+    return model.apply(params, model_state, x, key=None, training=False)[0]

@@ -1,0 +1,31 @@
+"""Optimizers: step rules over gradients, in the forms that Thalweg, PyTorch, Optax and Keras give them."""
+
+from thalweg.optimizers.adagrad import AdaGrad, AdaGradState
+from thalweg.optimizers.adam import Adam, AdamState, AdamW
+from thalweg.optimizers.base import Optimizer
+from thalweg.optimizers.conventions import CONVENTIONS
+from thalweg.optimizers.from_optax import Optax, OptaxState, Transformation, as_optimizer
+from thalweg.optimizers.random_search import RandomSearch
+from thalweg.optimizers.rmsprop import RMSProp, RMSPropState
+from thalweg.optimizers.sgd import SGD, SGDState
+from thalweg.optimizers.traits import traits
+
+__all__ = [
+    "CONVENTIONS",
+    "SGD",
+    "AdaGrad",
+    "AdaGradState",
+    "Adam",
+    "AdamState",
+    "AdamW",
+    "Optax",
+    "OptaxState",
+    "Optimizer",
+    "RMSProp",
+    "RMSPropState",
+    "RandomSearch",
+    "SGDState",
+    "Transformation",
+    "as_optimizer",
+    "traits",
+]

@@ -1,0 +1,95 @@
+"""The recipe: everything that a person chooses about one training, as one tree.
+
+Numbers are leaves, so the recipes of many trials stack along a leading axis and
+train in one program; kinds, sizes and the seed are static. Any number or part
+may be a range or a choice (`thalweg.ranges`): then the recipe is a search space.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+
+from thalweg.errors import UsageError
+from thalweg.fields import check_integer
+from thalweg.losses import Softmax
+from thalweg.models import Linear, as_model
+from thalweg.optimizers import AdamW, as_optimizer
+from thalweg.penalties import NoPenalty
+from thalweg.ranges import Choice, Range
+from thalweg.schedules import Cosine, Warmup, bind_all
+
+__all__ = ["FULL_BATCH", "Recipe", "bind"]
+
+FULL_BATCH = "full"
+
+
+class Recipe(eqx.Module):
+    """One training: model, loss, penalty, optimizer with its schedule, sizes, seed.
+
+    The loss that is minimised is the mean over examples of ``loss`` plus
+    ``penalty`` of the weights (biases are never penalised).
+
+    Arguments:
+        model: a model of `thalweg.models`, or any pair ``(init, apply)`` of JAX functions.
+        loss: `losses.Softmax` or `losses.Hinge`.
+        penalty: one of `thalweg.penalties`; none by default.
+        optimizer: one of `thalweg.optimizers`, or any Optax transformation. By
+            default AdamW, learning rate 1e-3, warmed up over a twentieth of the
+            run and then following a cosine to 0 (SPEC row E12).
+        batch_size: examples a step; ``"full"`` takes all of them (batch gradient
+            descent); a number above the training set's size means the same.
+        epochs: passes over the training examples.
+        seed: fixes the initial weights and the order of the batches. Trials of
+            one seed share both, which pairs their comparison.
+    """
+
+    model: Any = eqx.field(default_factory=Linear, converter=lambda value: _each(as_model, value))
+    loss: Any = eqx.field(default_factory=Softmax)
+    penalty: Any = eqx.field(default_factory=NoPenalty)
+    optimizer: Any = eqx.field(
+        default_factory=lambda: AdamW(Warmup(0.05, Cosine(1e-3), unit="run")),
+        converter=lambda value: _each(as_optimizer, value),
+    )
+    batch_size: Any = eqx.field(static=True, default=256)
+    epochs: Any = eqx.field(static=True, default=20)
+    seed: Any = eqx.field(static=True, default=0)
+
+    def __check_init__(self) -> None:
+        check_part("loss", self.loss, ("__call__",), "losses.Softmax()")
+        check_part("penalty", self.penalty, ("value", "prox"), "penalties.L2(1e-3)")
+        for option in self.batch_size.options if isinstance(self.batch_size, Choice) else (self.batch_size,):
+            if option != FULL_BATCH:
+                check_integer("recipe", "batch_size", option, least=1)
+        check_integer("recipe", "epochs", self.epochs, least=1)
+        check_integer("recipe", "seed", self.seed, least=0)
+
+
+def check_part(name: str, value: Any, methods: tuple[str, ...], example: str) -> None:
+    """Raise a UsageError unless value (or each option) has the methods of its protocol."""
+    for part in value.options if isinstance(value, Choice) else (value,):
+        if isinstance(part, (type, Range)) or not all(hasattr(part, method) for method in methods):
+            raise UsageError(f"recipe: {name} is {part!r}; give one like thalweg.{example}")
+
+
+def bind(recipe: Recipe, examples: int) -> Recipe:
+    """Return the recipe as it meets a training set of the given number of examples.
+
+    The batch size becomes a number of at most ``examples``; every schedule's
+    "whole run" becomes a number of steps, and its units become steps.
+    """
+    batch = examples if recipe.batch_size == FULL_BATCH else min(recipe.batch_size, examples)
+    per_epoch = -(-examples // batch)
+
+    parts = bind_all(recipe, steps=per_epoch * recipe.epochs, steps_per_epoch=per_epoch, batch_size=batch)
+    return dataclasses.replace(parts, batch_size=batch)
+
+
+def _each(convert: Callable[[Any], Any], value: Any) -> Any:
+    """Apply a converter to a part, or to every option of a choice of parts."""
+    if isinstance(value, Choice):
+        return Choice(tuple(_each(convert, option) for option in value.options))
+    return convert(value)

@@ -1,0 +1,233 @@
+"""Selection: which trial wins on validation, and how sure that is.
+
+Trials that differ in their seed alone form a group and are ranked by their mean.
+A paired test on the validation examples tells which trials the evidence cannot
+tell from the winner; a best value at the edge of its range is flagged, since the
+optimum may lie outside.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from thalweg.errors import DivergedError, UsageError, nearest
+from thalweg.ranges import Choice, Integers, Range
+from thalweg.recipe import Recipe
+from thalweg.recipe_files import encode
+from thalweg.search import Coordinates, active, option_index
+from thalweg.training import TrialRecord
+from thalweg.training.status import DIVERGED
+
+__all__ = ["RULES", "Edge", "Group", "Selection", "edges", "mcnemar", "select", "wilson"]
+
+RULES = ("best", "one-standard-error")
+_LEVEL = 0.05  # a trial counts as worse than the winner below this p-value
+_EDGE = 0.05  # the outer share of a range that counts as its edge
+_Z95 = 1.959963984540054
+
+
+@dataclass(frozen=True)
+class Group:
+    """Trials of one recipe but for the seed."""
+
+    trials: tuple[int, ...]
+    accuracies: tuple[float, ...]  # validation accuracy of each finished trial
+    diverged: int  # how many of its seeds diverged
+
+    @property
+    def mean(self) -> float:
+        return float(np.mean(self.accuracies))
+
+    @property
+    def spread(self) -> float | None:
+        """Standard deviation over seeds, None for a single one."""
+        return float(np.std(self.accuracies, ddof=1)) if len(self.accuracies) > 1 else None
+
+
+@dataclass(frozen=True)
+class Edge:
+    """A searched number whose best value lies at the end of its range."""
+
+    name: str
+    value: float
+    low: float
+    high: float
+    side: str  # "low" or "high"
+
+    def sentence(self) -> str:
+        return (
+            f"{self.name} = {self.value:.3g} lies at the {self.side} edge of its range [{self.low:g}, {self.high:g}]: "
+            "a wider range may do better"
+        )
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The winner, by trial number, and what the evidence says about the others."""
+
+    best: int
+    rule: str
+    group: Group
+    groups: tuple[Group, ...]
+    tied: tuple[int, ...]
+    p_values: Mapping[int, float]  # of the paired test against the winner, by trial
+
+
+def select(recipes: Sequence[Recipe], records: Sequence[TrialRecord], rule: str = "best") -> Selection:
+    """Select among finished trials by validation accuracy.
+
+    ``best`` takes the group with the highest mean accuracy (then the lowest
+    validation loss). ``one-standard-error`` takes, among the groups within one
+    standard error √(p(1−p)/n) of that mean, the one with the smallest weight
+    norm: the most regularised, whatever it was that regularised it (Breiman et
+    al. 1984 in the form of Hastie et al. 2009, section 7.10). A group in which
+    a seed diverged is taken only if there is no other. The winning trial is its
+    group's best seed.
+
+    Raises DivergedError where no trial finished because all diverged.
+    """
+    if rule not in RULES:
+        raise UsageError(f"selection is {rule!r}; it must be one of {', '.join(RULES)}{nearest(str(rule), RULES)}")
+    groups = _groups(recipes, records)
+    if not groups:
+        raise DivergedError(
+            f"all {len(records)} trials diverged, so there is nothing to select: search smaller learning rates"
+        )
+
+    def loss(group: Group) -> float:
+        return float(np.mean([records[i].last("validation_loss") for i in group.trials]))
+
+    def norm(group: Group) -> float:
+        return float(np.mean([records[i].last("weight_norm") for i in group.trials]))
+
+    sound = [group for group in groups if not group.diverged] or groups
+    chosen = min(sound, key=lambda group: (-group.mean, loss(group)))
+    if rule == "one-standard-error":
+        error = math.sqrt(chosen.mean * (1 - chosen.mean) / _examples(records, chosen))
+        chosen = min((g for g in sound if g.mean >= chosen.mean - error), key=norm)
+    best = max(
+        chosen.trials, key=lambda i: (records[i].last("validation_accuracy"), -records[i].last("validation_loss"))
+    )
+    p_values = _compare(records, best, [g for g in groups if g is not chosen])
+    tied = tuple(trial for trial, p in p_values.items() if p >= _LEVEL)
+    return Selection(best, rule, chosen, tuple(groups), tied, p_values)
+
+
+def _groups(recipes: Sequence[Recipe], records: Sequence[TrialRecord]) -> list[Group]:
+    finished = any(record.status and record.status.finished for record in records)
+    members: dict[str, list[int]] = {}
+    for number, recipe in enumerate(recipes):
+        key = json.dumps(encode(dataclasses.replace(recipe, seed=0)), sort_keys=True)
+        members.setdefault(key, []).append(number)
+    groups = []
+    for trials in members.values():
+        done = [i for i in trials if _selectable(records[i], finished)]
+        diverged = sum(1 for i in trials if (status := records[i].status) and status.name == DIVERGED)
+        if done:
+            accuracies = tuple(records[i].last("validation_accuracy") for i in done)
+            groups.append(Group(tuple(done), accuracies, diverged))
+    return groups
+
+
+def _selectable(record: TrialRecord, finished: bool) -> bool:
+    """Finished trials compete; where an interruption left none, those that it cut short do."""
+    if record.status is None or record.status.name == DIVERGED or record.correct is None:
+        return False
+    return record.status.finished or not finished
+
+
+def _examples(records: Sequence[TrialRecord], group: Group) -> int:
+    correct = records[group.trials[0]].correct
+    assert correct is not None
+    return len(correct)
+
+
+def _compare(records: Sequence[TrialRecord], best: int, others: Sequence[Group]) -> dict[int, float]:
+    """Test the winner against each other group's best trial, and adjust for how many there are."""
+    rivals = [max(group.trials, key=lambda i: records[i].last("validation_accuracy")) for group in others]
+    winner = records[best].correct
+    assert winner is not None
+    p_values = []
+    for rival in rivals:
+        correct = records[rival].correct
+        assert correct is not None
+        p_values.append(mcnemar(winner, correct))
+    return dict(sorted(zip(rivals, holm(p_values), strict=True)))
+
+
+def mcnemar(first: np.ndarray, second: np.ndarray) -> float:
+    """Return the exact two-sided p-value of McNemar's test (1947).
+
+    Of the examples that exactly one of two classifiers predicts right, each
+    falls to either with probability ½ if they are equally good:
+    p = min(1, 2 P[Binomial(b + c, ½) ≤ min(b, c)]).
+    """
+    from scipy.stats import binom  # a second to import, needed only once trials are done
+
+    b = int(np.count_nonzero(first & ~second))
+    c = int(np.count_nonzero(~first & second))
+    return min(1.0, 2 * float(binom.cdf(min(b, c), b + c, 0.5)))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return Holm's adjusted p-values (1979): all are valid together, at any number of tests."""
+    order = np.argsort(p_values, kind="stable")
+    adjusted = [0.0] * len(p_values)
+    highest = 0.0
+    for rank, place in enumerate(order):
+        highest = max(highest, min(1.0, p_values[place] * (len(p_values) - rank)))
+        adjusted[place] = highest
+    return adjusted
+
+
+def wilson(correct: int, count: int) -> tuple[float, float]:
+    """Return Wilson's 95 % score interval (1927) for a share of ``correct`` out of ``count``.
+
+    (p + z²/2n ± z √(p(1−p)/n + z²/4n²)) / (1 + z²/n); unlike p ± 1.96 √(p(1−p)/n)
+    it keeps its coverage near 0 and 1 and for few examples.
+    """
+    if count < 1 or not 0 <= correct <= count:
+        raise UsageError(f"{correct} right out of {count} is no share; count must be at least 1")
+    p, z2 = correct / count, _Z95**2
+    centre = (p + z2 / (2 * count)) / (1 + z2 / count)
+    half = _Z95 * math.sqrt(p * (1 - p) / count + z2 / (4 * count**2)) / (1 + z2 / count)
+    # At the ends the interval's bound is exactly the share: rounding must not push it past.
+    return (0.0 if correct == 0 else centre - half, 1.0 if correct == count else centre + half)
+
+
+def edges(space: Recipe, coordinates: Coordinates) -> list[Edge]:
+    """List the numbers of a trial that lie in the outer twentieth of the range they were searched in."""
+    found = []
+    for dimension in active(space, coordinates):
+        u = coordinates[dimension.path]
+        place = dimension.range
+        if isinstance(place, Choice):
+            if edge := _choice_edge(dimension.name, place, u):
+                found.append(edge)
+        elif side := _side(place, u):
+            found.append(Edge(dimension.name, place.at(u), place.low, place.high, side))
+    return found
+
+
+def _side(place: Range, u: float) -> str | None:
+    if isinstance(place, Integers):
+        value = place.at(u)
+        return "low" if value == place.low else "high" if value == place.high else None
+    return "low" if u < _EDGE else "high" if u > 1 - _EDGE else None
+
+
+def _choice_edge(name: str, place: Choice, u: float) -> Edge | None:
+    """The least or the largest of three or more numbers to choose from is an edge too."""
+    values = [v for v in place.options if isinstance(v, (int, float)) and not isinstance(v, bool)]
+    if len(values) < max(3, len(place.options)):
+        return None
+    value = values[option_index(place, u)]
+    low, high = min(values), max(values)
+    side = "low" if value == low else "high" if value == high else None
+    return Edge(name, value, low, high, side) if side else None

@@ -1,0 +1,282 @@
+"""The main job: from labelled data and a search space to the best honest classifier."""
+
+from __future__ import annotations
+
+import dataclasses
+import platform
+import time
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from thalweg.data import Dataset, Split, check_trainable, load
+from thalweg.data.preprocessing import Preprocessing, fit_preprocessing
+from thalweg.data.splits import join, split_dataset
+from thalweg.defaults import default_space
+from thalweg.errors import UsageError
+from thalweg.fields import check_integer, is_open
+from thalweg.fitted import FittedModel
+from thalweg.recipe import Recipe
+from thalweg.recipe_files import load_recipe
+from thalweg.run import DataSummary, Run, Trial
+from thalweg.search import Coordinates, describe, dimensions, draw, resolve
+from thalweg.selection import RULES, Selection, edges, select
+from thalweg.training import Halving, Outcome, Progress, Settings, Snapshot, TrialRecord, train
+from thalweg.training.status import DIVERGED, Status
+from thalweg.training.train import examples_of
+
+__all__ = ["Interrupted", "fit", "sweep"]
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C during a sweep; ``run`` holds what was done until then, ready to be saved."""
+
+    def __init__(self, run: Run) -> None:
+        super().__init__("interrupted")
+        self.run = run
+
+
+def sweep(
+    recipe: Recipe | str | Path | None,
+    data: Any,
+    *,
+    trials: int = 32,
+    seed: int = 0,
+    seeds: int = 1,
+    search: str = "sobol",
+    points: int | None = None,
+    halving: Halving | None = None,
+    patience: int | None = None,
+    selection: str = "best",
+    refit: bool = True,
+    preprocessing: str | None = "auto",
+    validation: float | None = None,
+    test: float | None = None,
+    memory: int | None = None,
+    progress: Progress | None = None,
+) -> Run:
+    """Train all trials of a search space, select one on validation, score it once on test.
+
+    Arguments:
+        recipe: a recipe with ranges in it, the path of a recipe file, or None for
+            `defaults.default_space`, a space around SPEC row E12 sized to the data.
+        data: whatever `load` reads: a path, ``"digits"``, a pair (X, y), a `Dataset`.
+        trials: how many recipes to draw (before ``seeds`` repeats each).
+        seed: of the splits, of the draw, and of the default space's recipe.
+        seeds: trains every recipe with this many seeds (recipe's seed, +1, ...);
+            selection then ranks recipes by their mean.
+        search: ``sobol``, ``random`` or ``grid`` (with ``points`` values a range).
+        halving: drops the worst trials at rungs; None trains all to the end.
+        patience: stops a trial after this many epochs without a lower validation
+            loss, and keeps its best epoch's weights; None trains all epochs.
+        selection: ``best`` or ``one-standard-error``; see `selection.select`.
+        refit: train the winner's recipe once more on training + validation.
+        preprocessing: ``auto``, ``center``, ``standardize``, ``scale``, or None;
+            see `data.preprocessing`. Fitted on training examples only.
+        validation, test: shares to hold out where the data brings no such split.
+        memory: bytes that data and trials may take; None: 70 % of what is free.
+        progress: called with a `training.Snapshot` after every epoch.
+
+    Raises UsageError and DataError for arguments and data that cannot serve,
+    DivergedError where every trial diverged, and Interrupted (with the run so
+    far) on Ctrl-C.
+    """
+    started = time.perf_counter()
+    check_integer("sweep", "seed", seed, least=0)
+    check_integer("sweep", "seeds", seeds, least=1)
+    if selection not in RULES:
+        raise UsageError(f"selection is {selection!r}; it must be one of {', '.join(RULES)}")
+    settings = Settings(halving, patience, memory)
+    loaded = load(data)
+    dataset = prepare(loaded, validation, test, seed)
+    space = _space(recipe, dataset, seed)
+    drawn = draw(space, trials, seed=seed, method=search, points=points)
+    recipes, coordinates = _with_seeds([resolve(space, c) for c in drawn], drawn, seeds)
+    prepared = fit_preprocessing(dataset.train.features, preprocessing)
+    if progress is not None:
+        progress(Snapshot.beginning(len(recipes), _announcement(space, dataset, len(recipes))))
+    loaded_at = time.perf_counter()
+
+    held = examples_of(_held(dataset), prepared)
+    outcome = train(recipes, examples_of(dataset.train, prepared), held, len(dataset.classes), settings, progress)
+    trained_at = time.perf_counter()
+
+    chosen = _select(recipes, outcome, selection)
+    messages = list(outcome.messages)
+    model, refitted, score = None, False, None
+    if chosen is not None:
+        model = _fitted(dataset, recipes[chosen.best], outcome.records[chosen.best], prepared)
+        if refit and not outcome.interrupted:
+            model, refitted = _refit(dataset, model, outcome.records[chosen.best], preprocessing, memory, messages)
+        if not outcome.interrupted and dataset.test is not None:
+            score = model.score(dataset.test)
+    run = Run(
+        space=space,
+        settings={
+            "trials": trials,
+            "seed": seed,
+            "seeds": seeds,
+            "search": search,
+            "points": points,
+            "halving": None if halving is None else dataclasses.asdict(halving),
+            "patience": patience,
+            "selection": selection,
+            "refit": refit,
+            "preprocessing": preprocessing,
+            "validation": validation,
+            "test": test,
+            "memory": memory,
+        },
+        data=_summary(loaded, dataset, prepared),
+        trials=_trials(recipes, coordinates, outcome),
+        selection=chosen,
+        edges=() if chosen is None else tuple(edges(space, coordinates[chosen.best])),
+        model=model,
+        refitted=refitted,
+        test=score,
+        seconds={
+            "load": loaded_at - started,
+            "train": trained_at - loaded_at,
+            "total": time.perf_counter() - started,
+        },
+        messages=tuple(messages),
+        interrupted=outcome.interrupted,
+        versions=_versions(),
+    )
+    if outcome.interrupted:
+        raise Interrupted(run)
+    return run
+
+
+def fit(recipe: Recipe | str | Path, data: Any, **options: Any) -> Run:
+    """Train one concrete recipe: a sweep of a single trial, with the options of `sweep`."""
+    recipe = load_recipe(recipe) if isinstance(recipe, (str, Path)) else recipe
+    if found := dimensions(recipe):
+        names = ", ".join(dimension.name for dimension in found)
+        raise UsageError(f"the recipe leaves {names} open; give each one value, or use sweep to search")
+    return sweep(recipe, data, trials=1, **options)
+
+
+def prepare(dataset: Dataset, validation: float | None, test: float | None, seed: int) -> Dataset:
+    """Check that a data set can be trained on, and cut the splits that it lacks."""
+    check_trainable(dataset)
+    return split_dataset(dataset, validation=validation, test=test, seed=seed)
+
+
+def _space(recipe: Recipe | str | Path | None, dataset: Dataset, seed: int) -> Recipe:
+    if recipe is None:
+        return default_space(len(dataset.train.features), seed=seed)
+    if isinstance(recipe, (str, Path)):
+        return load_recipe(recipe)
+    if not isinstance(recipe, Recipe):
+        raise UsageError(f"recipe is {recipe!r}; give a thalweg.Recipe, the path of a recipe file, or None")
+    return recipe
+
+
+def _announcement(space: Recipe, dataset: Dataset, count: int) -> str:
+    parts = (dataset.train, dataset.validation, dataset.test)
+    sizes = " + ".join(str(len(part.features)) for part in parts if part is not None)
+    what = f"{dataset.name}: {sizes} examples to train, validate and test, {len(dataset.classes)} classes"
+    searched = describe(space)
+    if not searched:
+        return f"fitting one recipe to {what}"
+    lines = [f"searching {count} trials on {what}", *searched]
+    fixed = f"{space.epochs} epochs of batches of {space.batch_size}" if not is_open(space.epochs) else ""
+    return "\n  ".join([*lines, fixed] if fixed and not is_open(space.batch_size) else lines)
+
+
+def _with_seeds(
+    recipes: list[Recipe], coordinates: list[Coordinates], seeds: int
+) -> tuple[list[Recipe], list[Coordinates]]:
+    repeated = [dataclasses.replace(recipe, seed=recipe.seed + i) for recipe in recipes for i in range(seeds)]
+    return repeated, [c for c in coordinates for _ in range(seeds)]
+
+
+def _held(dataset: Dataset) -> Split:
+    assert dataset.validation is not None
+    return dataset.validation
+
+
+def _select(recipes: Sequence[Recipe], outcome: Outcome, rule: str) -> Selection | None:
+    """Select; an interruption may have left nothing to select from."""
+    diverged = all(record.status and record.status.name == DIVERGED for record in outcome.records)
+    if outcome.interrupted and (diverged or not any(record.correct is not None for record in outcome.records)):
+        return None
+    return select(recipes, outcome.records, rule)
+
+
+def _fitted(dataset: Dataset, recipe: Recipe, record: TrialRecord, preprocessing: Preprocessing) -> FittedModel:
+    shape = dataset.train.features.shape[1:]
+    return FittedModel(recipe, record.params, record.model_state, preprocessing, dataset.classes, shape)
+
+
+def _refit(
+    dataset: Dataset,
+    model: FittedModel,
+    record: TrialRecord,
+    preprocessing: str | None,
+    memory: int | None,
+    messages: list[str],
+) -> tuple[FittedModel, bool]:
+    """Train the winner again on training + validation, for as many epochs as it kept.
+
+    Preprocessing is fitted anew. Where the refit diverges the first model stays,
+    and a message says so.
+    """
+    joined = join(dataset.train, _held(dataset))
+    prepared = fit_preprocessing(joined.features, preprocessing)
+    # The validation examples are part of the training set here: what is measured on them is not used.
+    outcome = train(
+        [model.recipe],
+        examples_of(joined, prepared),
+        examples_of(_held(dataset), prepared),
+        len(dataset.classes),
+        Settings(memory=memory, epochs=record.kept_epoch),
+    )
+    (again,) = outcome.records
+    if outcome.interrupted or again.status is None or again.status.name == DIVERGED:
+        why = "was interrupted" if outcome.interrupted else "diverged"
+        messages.append(f"the refit on training + validation {why}; the model is the one trained on training alone")
+        return model, False
+    return _fitted(dataset, model.recipe, again, prepared), True
+
+
+def _trials(recipes: Sequence[Recipe], coordinates: Sequence[Coordinates], outcome: Outcome) -> tuple[Trial, ...]:
+    cohort = {number: place for place, members in enumerate(outcome.cohorts) for number in members}
+    return tuple(
+        Trial(
+            number=number,
+            recipe=recipe,
+            status=record.status or Status.interrupted(0, recipe.epochs),
+            history={name: np.asarray(values) for name, values in record.history.items()},
+            kept_epoch=record.kept_epoch,
+            cohort=cohort[number],
+            coordinates=coordinates[number],
+        )
+        for number, (recipe, record) in enumerate(zip(recipes, outcome.records, strict=True))
+    )
+
+
+def _summary(loaded: Dataset, dataset: Dataset, preprocessing: Preprocessing) -> DataSummary:
+    parts = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
+    return DataSummary(
+        name=loaded.name,
+        source=loaded.source,
+        fingerprint=loaded.fingerprint(),
+        classes=dataset.classes,
+        feature_shape=tuple(dataset.train.features.shape[1:]),
+        examples={name: len(split.features) for name, split in parts.items() if split is not None},
+        skipped=len(loaded.skipped),
+        preprocessing=preprocessing.kind,
+    )
+
+
+def _versions() -> dict[str, str]:
+    packages = ("thalweg", "jax", "jaxlib", "equinox", "numpy", "scipy")
+    found = {name: version(name) for name in packages}
+    device = jax.devices()[0]
+    return {"python": platform.python_version(), **found, "device": f"{device.platform}: {device.device_kind}"}

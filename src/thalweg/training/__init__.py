@@ -1,0 +1,19 @@
+"""Minibatch training of many trials in one compiled program."""
+
+from thalweg.training.halving import Halving
+from thalweg.training.records import METRICS, Progress, Snapshot, TrialRecord
+from thalweg.training.status import STATUSES, Status
+from thalweg.training.train import Outcome, Settings, train
+
+__all__ = [
+    "METRICS",
+    "STATUSES",
+    "Halving",
+    "Outcome",
+    "Progress",
+    "Settings",
+    "Snapshot",
+    "Status",
+    "TrialRecord",
+    "train",
+]

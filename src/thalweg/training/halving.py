@@ -1,0 +1,56 @@
+"""Successive halving (Jamieson & Talwalkar 2016): spend the epochs on the trials that lead.
+
+At each rung the trials of the whole sweep are ranked by validation accuracy,
+and the best 1/factor go on. A rung is a share of a trial's own epochs, so
+trials of different length compare at the same share of their run.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from thalweg.errors import UsageError
+from thalweg.fields import check_number
+
+__all__ = ["Halving"]
+
+
+@dataclass(frozen=True)
+class Halving:
+    """Keep the best 1/``factor`` of the trials at each of ``rungs`` rungs.
+
+    Rung k of K lies at the share factor^(k−K−1) of the epochs: with factor 3
+    and two rungs, after a ninth and a third of them. A schedule that anneals
+    over the whole run is still high there, so trials with a large rate look
+    worse at a rung than they would at the end: prefer few, late rungs, or a
+    factor of 2.
+    """
+
+    factor: float = 3.0
+    rungs: int = 2
+
+    def __post_init__(self) -> None:
+        check_number("halving", "factor", self.factor, above=1)
+        check_number("halving", "rungs", self.rungs, least=1, whole=True)
+        if not isinstance(self.rungs, int):
+            raise UsageError(f"halving: rungs is {self.rungs!r}; give a whole number")
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """The share of its epochs at which a trial meets each rung."""
+        return tuple(self.factor ** (rung - self.rungs) for rung in range(self.rungs))
+
+    def keep(self, accuracies: Sequence[float], losses: Sequence[float]) -> tuple[np.ndarray, int]:
+        """Return which trials go on, as booleans, and how many that is.
+
+        Ranked by accuracy, ties by loss, then by order.
+        """
+        count = max(1, math.ceil(len(accuracies) / self.factor))
+        order = np.lexsort((np.arange(len(losses)), np.asarray(losses), -np.asarray(accuracies)))
+        kept = np.zeros(len(accuracies), bool)
+        kept[order[:count]] = True
+        return kept, count

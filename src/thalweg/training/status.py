@@ -1,0 +1,65 @@
+"""What became of a trial, in a word, a place and a sentence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["COMPLETED", "DIVERGED", "INTERRUPTED", "PRUNED", "STATUSES", "STOPPED", "Status"]
+
+COMPLETED = "completed"
+DIVERGED = "diverged"
+PRUNED = "pruned"
+STOPPED = "stopped early"
+INTERRUPTED = "interrupted"
+STATUSES = (COMPLETED, STOPPED, PRUNED, DIVERGED, INTERRUPTED)
+
+
+@dataclass(frozen=True)
+class Status:
+    """A trial's status: its name, where it came about, and the reason in words.
+
+    ``at`` is the step for a diverged trial, the rung for a pruned one, the
+    epoch for one that stopped early or was interrupted, None where completed.
+    """
+
+    name: str
+    at: int | None
+    reason: str
+
+    @property
+    def finished(self) -> bool:
+        """True where training ran to an end of its own: such a trial may be selected."""
+        return self.name in (COMPLETED, STOPPED)
+
+    @classmethod
+    def completed(cls, epochs: int) -> Status:
+        return cls(COMPLETED, None, f"trained for all {epochs} epochs")
+
+    @classmethod
+    def diverged(cls, step: int, epoch: int) -> Status:
+        return cls(
+            DIVERGED,
+            step,
+            f"the loss left the finite numbers at step {step} (epoch {epoch}); a smaller learning rate may mend it",
+        )
+
+    @classmethod
+    def pruned(cls, rung: int, epoch: int, accuracy: float, kept: int, of: int) -> Status:
+        return cls(
+            PRUNED,
+            rung,
+            f"dropped at rung {rung} (epoch {epoch}): validation accuracy {accuracy:.4f} "
+            f"was not among the best {kept} of {of}",
+        )
+
+    @classmethod
+    def stopped(cls, epoch: int, best: int, patience: int) -> Status:
+        return cls(
+            STOPPED,
+            epoch,
+            f"no better validation loss for {patience} epochs after epoch {best}, whose weights are kept",
+        )
+
+    @classmethod
+    def interrupted(cls, epoch: int, epochs: int) -> Status:
+        return cls(INTERRUPTED, epoch, f"interrupted after {epoch} of {epochs} epochs")

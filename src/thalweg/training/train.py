@@ -1,0 +1,184 @@
+"""Training of many recipes: cohorts, chunks, rungs, and what is said on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import jax.numpy as jnp
+import numpy as np
+
+from thalweg.data.dataset import Split
+from thalweg.data.preprocessing import Preprocessing
+from thalweg.errors import UsageError
+from thalweg.fields import check_integer
+from thalweg.recipe import Recipe, bind
+from thalweg.training.cohort import group
+from thalweg.training.cohort_run import CohortRun
+from thalweg.training.halving import Halving
+from thalweg.training.interrupt import InterruptRequest
+from thalweg.training.memory import plan
+from thalweg.training.program import Examples
+from thalweg.training.records import Progress, Snapshot, TrialRecord
+from thalweg.training.status import DIVERGED, PRUNED, Status
+
+__all__ = ["Outcome", "Settings", "examples_of", "train"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How trials are trained, beside what each recipe says."""
+
+    halving: Halving | None = None
+    patience: int | None = None  # epochs without a lower validation loss after which a trial stops
+    memory: int | None = None  # bytes that data and trials may take; None: 70 % of what is free
+    epochs: int | None = None  # ends every trial after so many epochs of its recipe, schedules unchanged
+
+    def __post_init__(self) -> None:
+        if self.patience is not None:
+            check_integer("training", "patience", self.patience, least=1)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The records of all trials, in the order of the recipes, and how they were run."""
+
+    records: list[TrialRecord]
+    cohorts: list[tuple[int, ...]]
+    messages: list[str]
+    interrupted: bool
+
+
+def examples_of(split: Split, preprocessing: Preprocessing) -> Examples:
+    """Move a split to the device, with its preprocessing."""
+    return Examples(
+        jnp.asarray(split.features),
+        jnp.asarray(split.labels),
+        jnp.asarray(preprocessing.shift),
+        jnp.asarray(preprocessing.scale),
+    )
+
+
+def train(
+    recipes: Sequence[Recipe],
+    training: Examples,
+    validation: Examples,
+    classes: int,
+    settings: Settings,
+    progress: Progress | None = None,
+) -> Outcome:
+    """Train every recipe and return its record.
+
+    Without halving the cohorts run one after another; with it, all run to a
+    rung before any goes on. Ctrl-C is answered at the end of an epoch: trials
+    that were still training are marked as interrupted.
+    """
+    check_together(recipes)
+    bound = [bind(recipe, len(training.labels)) for recipe in recipes]
+    sweep = _Sweep(bound, training, validation, classes, settings, progress)
+    with InterruptRequest() as stop:
+        sweep.run(stop)
+    return Outcome(sweep.records, [c.numbers for c in sweep.cohorts], sweep.messages, stop.requested)
+
+
+def check_together(recipes: Sequence[Recipe]) -> None:
+    """Raise a UsageError where the parts of a recipe do not work together."""
+    for recipe in recipes:
+        if not recipe.penalty.smooth and not hasattr(recipe.optimizer, "step_size"):
+            raise UsageError(
+                f"the penalty {type(recipe.penalty).__name__} takes a proximal step, whose length must come from the "
+                f"optimizer's step_size method, and {type(recipe.optimizer).__name__} has none: take an optimizer "
+                "of thalweg.optimizers, or penalties.L2"
+            )
+
+
+class _Sweep:
+    def __init__(
+        self,
+        recipes: Sequence[Recipe],
+        training: Examples,
+        validation: Examples,
+        classes: int,
+        settings: Settings,
+        progress: Progress | None,
+    ) -> None:
+        self.records = [TrialRecord() for _ in recipes]
+        self.messages: list[str] = []
+        self.cohorts = group(recipes)
+        self.settings = settings
+        self.progress = progress
+        self.work = sum(recipe.epochs for recipe in recipes)
+        self.runs: list[CohortRun] = []
+        held = sum(array.nbytes for array in (*training, *validation))
+        shape = training.features.shape[1:]
+        for cohort in self.cohorts:
+            planned = plan(cohort, shape, classes, held, settings.memory)
+            if planned.chunks > 1:
+                self._say(planned.sentence())
+            for start in range(0, len(cohort), planned.width):
+                chunk = cohort.take(range(start, min(start + planned.width, len(cohort))))
+                run = CohortRun(chunk, self.records, training, validation, classes, planned.rows, settings.patience)
+                self.runs.append(run)
+
+    def run(self, stop: InterruptRequest) -> None:
+        halving = self.settings.halving
+        for rung, share in enumerate((*(halving.shares if halving else ()), 1.0), start=1):
+            for run in self.runs:
+                self._advance(run, share, stop)
+            if stop.requested:
+                break
+            if halving and share < 1:
+                self._prune(halving, rung)
+        for run in self.runs:
+            run.interrupt()  # nothing is live here but what Ctrl-C left
+
+    def _advance(self, run: CohortRun, share: float, stop: InterruptRequest) -> None:
+        target = max(1, round(share * min(run.epochs, self.settings.epochs or run.epochs)))
+        while run.done_epochs < target and run.live.any() and not stop.requested:
+            run.epoch()
+            run.settle()
+            self._report()
+        if share == 1.0 and (run.done_epochs >= target or not run.live.any()):
+            run.finish()
+            run.state = None  # its weights are in the records; the memory serves the next cohort
+
+    def _prune(self, halving: Halving, rung: int) -> None:
+        """Rank the live trials of all cohorts and drop all but the best."""
+        live = [(run, place) for run in self.runs for place in np.flatnonzero(run.live).tolist()]
+        if not live:
+            return
+        records = [run.records[run.cohort.numbers[place]] for run, place in live]
+        accuracies = [record.last("validation_accuracy") for record in records]
+        kept, count = halving.keep(accuracies, [record.last("validation_loss") for record in records])
+        for (run, place), stays, accuracy in zip(live, kept, accuracies, strict=True):
+            if not stays:
+                run.prune(place, Status.pruned(rung, run.done_epochs, accuracy, count, len(live)))
+        for run in self.runs:
+            run.settle()
+        self._say(f"rung {rung}: {count} of {len(live)} trials go on")
+
+    def _say(self, message: str) -> None:
+        self.messages.append(message)
+        self._report(message)
+
+    def _report(self, message: str | None = None) -> None:
+        if self.progress is None:
+            return
+        statuses = [record.status.name for record in self.records if record.status]
+        best = [r.last("validation_accuracy") for r in self.records if not (r.status and r.status.name == DIVERGED)]
+        done = sum(
+            run.epochs if not run.live[i] else run.done_epochs for run in self.runs for i in range(len(run.live))
+        )
+        packed_away = len(self.records) - sum(len(run.live) for run in self.runs)
+        self.progress(
+            Snapshot(
+                trials=len(self.records),
+                live=len(self.records) - len(statuses),
+                finished=sum(name not in (DIVERGED, PRUNED) for name in statuses),
+                pruned=statuses.count(PRUNED),
+                diverged=statuses.count(DIVERGED),
+                best=max((value for value in best if value == value), default=float("nan")),
+                work_done=min(1.0, (done + packed_away * self.work / len(self.records)) / self.work),
+                message=message,
+            )
+        )

@@ -1,0 +1,41 @@
+"""What all tests share: strict JAX, reproducible Hypothesis, double precision on demand, the CIFAR-10 images."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import hypothesis
+import jax
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# A rank that JAX extends silently is nearly always a mistake in a shape.
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+# Compiling in the first example breaks any deadline. In CI the same examples run each time.
+hypothesis.settings.register_profile("here", deadline=None)
+hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "here")
+
+
+@pytest.fixture
+def x64() -> Iterator[None]:
+    """Compute in float64 within one test."""
+    with jax.enable_x64(True):
+        yield
+
+
+@pytest.fixture(scope="session")
+def cifar10_path() -> Path:
+    """The archive of the CIFAR-10 images: THALWEG_CIFAR10, or beside the checkout."""
+    named = os.environ.get("THALWEG_CIFAR10")
+    path = Path(named) if named else ROOT.parent / "shared" / "data" / "cifar10-images.tar.xz"
+    path = path if path.is_absolute() else ROOT / path
+    if not path.exists():
+        if named:
+            pytest.fail(f"THALWEG_CIFAR10 names {named}, which does not exist")
+        pytest.skip("the CIFAR-10 images are not here; name their archive in THALWEG_CIFAR10")
+    return path

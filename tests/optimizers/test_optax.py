@@ -1,0 +1,169 @@
+"""The optax convention against Optax, our optimizers inside its chains, and its transformations as ours."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from optimizer_cases import FLOOR, PEAK, STEPS, assert_same_path, follow, rebuilt, run_fixed, stacked
+
+from thalweg.errors import UsageError
+from thalweg.optimizers import SGD, AdaGrad, Adam, AdamW, Optax, RandomSearch, RMSProp, Transformation, as_optimizer
+from thalweg.ranges import choice, integers, log_uniform
+from thalweg.schedules import Constant, Cosine, Given, Warmup
+
+RATE = Cosine(PEAK, STEPS, FLOOR)
+THEIR_RATE = optax.cosine_decay_schedule(PEAK, STEPS, alpha=FLOOR / PEAK)
+DECAYED = optax.add_decayed_weights(0.1)
+CASES: list[tuple[Any, dict[str, Any], Any]] = [
+    (SGD, {}, optax.sgd(THEIR_RATE)),
+    (SGD, {"momentum": 0.9}, optax.sgd(THEIR_RATE, 0.9)),
+    (SGD, {"momentum": 0.7, "nesterov": True}, optax.sgd(THEIR_RATE, 0.7, nesterov=True)),
+    (SGD, {"momentum": 0.7, "weight_decay": 0.1}, optax.chain(DECAYED, optax.sgd(THEIR_RATE, 0.7))),
+    (AdaGrad, {}, optax.adagrad(THEIR_RATE)),
+    (AdaGrad, {"epsilon": 1e-2, "initial_accumulator": 0.3}, optax.adagrad(THEIR_RATE, 0.3, 1e-2)),
+    (AdaGrad, {"weight_decay": 0.1}, optax.chain(DECAYED, optax.adagrad(THEIR_RATE))),
+    (RMSProp, {}, optax.rmsprop(THEIR_RATE)),
+    (RMSProp, {"decay": 0.8, "epsilon": 1e-3}, optax.rmsprop(THEIR_RATE, 0.8, 1e-3)),
+    (RMSProp, {"momentum": 0.6}, optax.rmsprop(THEIR_RATE, momentum=0.6)),
+    (RMSProp, {"centered": True, "epsilon": 1e-2}, optax.rmsprop(THEIR_RATE, eps=1e-2, centered=True)),
+    (RMSProp, {"centered": True, "momentum": 0.5}, optax.rmsprop(THEIR_RATE, centered=True, momentum=0.5)),
+    (Adam, {}, optax.adam(THEIR_RATE)),
+    (Adam, {"beta1": 0.5, "beta2": 0.9, "epsilon": 1e-2}, optax.adam(THEIR_RATE, 0.5, 0.9, 1e-2)),
+    (Adam, {"weight_decay": 0.1}, optax.chain(DECAYED, optax.adam(THEIR_RATE))),
+    (AdamW, {}, optax.adamw(THEIR_RATE)),
+    (AdamW, {"weight_decay": 0.3, "epsilon": 1e-3}, optax.adamw(THEIR_RATE, weight_decay=0.3, eps=1e-3)),
+]
+
+
+@pytest.mark.parametrize(("kind", "numbers", "theirs"), CASES, ids=[f"{c[0].__name__}-{c[1]}" for c in CASES])
+def test_equals_optax(kind: Any, numbers: dict[str, Any], theirs: Any) -> None:
+    assert_same_path(follow(kind(RATE, convention="optax", **numbers)), follow(theirs))
+
+
+@pytest.mark.parametrize(
+    ("kind", "theirs", "names"),
+    [
+        (AdaGrad, optax.adagrad, {"epsilon": "eps", "initial_accumulator": "initial_accumulator_value"}),
+        (RMSProp, optax.rmsprop, {"decay": "decay", "epsilon": "eps"}),
+        (Adam, optax.adam, {"epsilon": "eps", "beta1": "b1", "beta2": "b2"}),
+        (AdamW, optax.adamw, {"epsilon": "eps", "beta1": "b1", "beta2": "b2", "weight_decay": "weight_decay"}),
+    ],
+)
+def test_defaults_equal_optax(kind: Any, theirs: Any, names: dict[str, str]) -> None:
+    ours = kind(0.1, convention="optax")
+    defaults = {key: p.default for key, p in inspect.signature(theirs).parameters.items()}
+    assert {name: getattr(ours, name) for name in names} == {name: defaults[its] for name, its in names.items()}
+    with pytest.raises(UsageError, match="learning_rate is not given"):
+        kind(convention="optax")
+
+
+@pytest.mark.parametrize("ours", [SGD(RATE, 0.9), AdaGrad(RATE), RMSProp(RATE), Adam(RATE), AdamW(RATE)])
+def test_works_inside_chain(ours: Any) -> None:
+    """Clipping before ours is the same as ours on clipped gradients."""
+    clip = optax.clip_by_global_norm(0.05)
+
+    class Clipped:
+        init = staticmethod(ours.init)
+
+        @staticmethod
+        def update(gradients: Any, state: Any, params: Any) -> Any:
+            return ours.update(clip.update(gradients, optax.EmptyState())[0], state, params)
+
+    chained = follow(optax.chain(clip, ours), steps=20)
+    assert_same_path(chained, follow(Clipped, steps=20))
+    with pytest.raises(AssertionError):
+        assert_same_path(chained, follow(ours, steps=20))
+
+
+# --- Optax's own, as optimizers of ours
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        (Optax(optax.lion, RATE, b1=0.8, weight_decay=0.1), optax.lion(THEIR_RATE, b1=0.8, weight_decay=0.1)),
+        (Optax(optax.sgd, RATE, momentum=0.9, nesterov=True), optax.sgd(THEIR_RATE, 0.9, nesterov=True)),
+        (Optax(optax.rmsprop, RATE, momentum=0.9), optax.rmsprop(THEIR_RATE, momentum=0.9)),
+        (Optax(optax.adamw, RATE, weight_decay=RATE), optax.adamw(THEIR_RATE, weight_decay=THEIR_RATE)),
+        (Optax(optax.scale, numbers={"step_size": -0.01}), optax.sgd(0.01)),
+        (as_optimizer(optax.nadam(THEIR_RATE)), optax.nadam(THEIR_RATE)),
+    ],
+    ids=["lion", "sgd", "rmsprop", "adamw", "scale", "nadam"],
+)
+def test_follows_optax(ours: Any, theirs: Any) -> None:
+    assert_same_path(follow(ours), follow(theirs))
+
+
+def test_arguments_are_leaves_or_static() -> None:
+    ours = Optax(optax.sgd, 0.1, momentum=0.9, nesterov=True, accumulator_dtype=None)
+    assert sorted(jax.tree.leaves(ours)) == [0.1, 0.9]
+    assert ours.options == (("nesterov", True), ("accumulator_dtype", None))
+    assert rebuilt(ours) == ours
+
+
+@pytest.mark.parametrize("name", ["learning_rate", "b1", "b2", "weight_decay"])
+def test_each_number_of_an_optax_factory_may_differ_between_trials(name: str, x64: None) -> None:
+    numbers = {"learning_rate": 0.1, "b1": 0.8, "b2": 0.9, "weight_decay": 0.1}
+    trials = [Optax(optax.lion, **{**numbers, name: numbers[name] * factor}) for factor in (1.0, 0.9, 0.5)]
+    random = np.random.default_rng(0)
+    gradients, params = random.normal(size=(6, 4)), random.normal(size=4)
+    batched = jax.vmap(lambda trial: run_fixed(trial, gradients, params))(stacked(trials))
+    alone = np.stack([run_fixed(trial, gradients, params) for trial in trials])
+    np.testing.assert_allclose(batched, alone, rtol=1e-14)
+    assert not np.allclose(alone[0], alone[2])
+
+
+def test_a_given_rate_takes_the_schedules_place() -> None:
+    """The training program puts each step's rate in place of the schedule; the state must keep its structure."""
+    scheduled = Optax(optax.rmsprop, Warmup(2, Cosine(0.1, 9)), momentum=0.9)
+    state = scheduled.init(jnp.ones(3))
+    given = rebuilt(scheduled, learning_rate=Given(0.05, 0.1))
+    updates, after = given.update(jnp.ones(3), state, jnp.ones(3))
+    assert jax.tree.structure(after) == jax.tree.structure(state)
+    constant = rebuilt(scheduled, learning_rate=0.05)
+    np.testing.assert_array_equal(updates, constant.update(jnp.ones(3), state, jnp.ones(3))[0])
+
+
+def test_numbers_may_be_ranges() -> None:
+    space = Optax(optax.adam, log_uniform(1e-3, 1e-1), b1=choice(0.8, 0.9), nesterov=choice(True, False))
+    assert space.learning_rate == Constant(log_uniform(1e-3, 1e-1))
+    assert set(space.numbers) == {"b1"}
+    assert dict(space.options)["nesterov"] == choice(True, False)
+    assert rebuilt(space) == space
+    # A whole number is often a size, so it is static: each value has its own program.
+    assert dict(Optax(optax.adam, 1e-3, size=integers(1, 4)).options)["size"] == integers(1, 4)
+
+
+def test_the_step_of_a_proximal_penalty() -> None:
+    ours, params = Optax(optax.sgd, Cosine(0.1, 10)), {"w": jnp.ones((2, 3))}
+    _, state = ours.update(params, ours.init(params), params)
+    np.testing.assert_allclose(ours.step_size(state, params)["w"], np.full((2, 3), 0.1), rtol=1e-7)
+    for without in (Optax(optax.scale, step_size=0.1), as_optimizer(optax.sgd(0.1))):
+        _, state = without.update(params, without.init(params), params)
+        with pytest.raises(UsageError, match="learning"):
+            without.step_size(state, params)
+
+
+def test_as_optimizer() -> None:
+    for module in (SGD(0.1), RandomSearch(), Optax(optax.sgd, 0.1)):
+        assert as_optimizer(module) is module
+    wrapped = as_optimizer(optax.adam(1e-3))
+    assert isinstance(wrapped, Transformation)
+    assert jax.tree.leaves(wrapped) == []
+    assert rebuilt(wrapped) == wrapped
+    for wrong in ("adam", 1e-3, Adam, optax.adam, None):
+        with pytest.raises(UsageError, match="optimizer is"):
+            as_optimizer(wrong)
+
+
+def test_a_factory_must_be_a_function() -> None:
+    with pytest.raises(UsageError, match=r"optax\.lion, not its result"):
+        Optax(optax.adam(1e-3))
+    with pytest.raises(UsageError, match="b1"):
+        Optax(optax.adam, 1e-3, b1=float("nan"))

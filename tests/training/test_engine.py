@@ -1,0 +1,326 @@
+"""The compiled program against plain loops, and each trial against itself trained alone."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from scipy.special import log_softmax
+
+from thalweg.errors import UsageError
+from thalweg.losses import Hinge, Softmax
+from thalweg.models import Linear
+from thalweg.optimizers import SGD, AdaGrad, Adam, AdamW, Optax, RMSProp
+from thalweg.penalties import L1, L2, ElasticNet, NoPenalty, penalty_residual
+from thalweg.recipe import Recipe, bind
+from thalweg.schedules import Constant, Cosine, CosineRestarts, InverseSqrt, Step, Warmup
+from thalweg.schedules import Linear as LinearDecay
+from thalweg.training import program
+from thalweg.training.batches import epoch_batches
+from thalweg.training.cohort import group
+
+# Weights after a few dozen float32 steps on numbers of order one: rounding (6e-8 a step) may
+# differ between products of different width, and grows along the way.
+CLOSE = {"rtol": 2e-5, "atol": 2e-6}
+
+
+def assert_same_records(first: Any, second: Any) -> None:
+    np.testing.assert_allclose(first.params["weight"], second.params["weight"], **CLOSE)
+    np.testing.assert_allclose(first.params["bias"], second.params["bias"], **CLOSE)
+    assert first.status == second.status
+    for name, values in first.history.items():
+        np.testing.assert_allclose(values, second.history[name], rtol=1e-4, atol=1e-5, err_msg=name)
+
+
+def numpy_sgd(problem: Any, recipe: Recipe, rate: float, strength: float) -> tuple[np.ndarray, np.ndarray, list[float]]:
+    """Softmax with L2, plain SGD, in float64, from weights 0."""
+    x, y = problem.x.astype(np.float64), problem.y
+    w, b, losses = np.zeros((3, x.shape[1])), np.zeros(3), []
+    for epoch in range(recipe.epochs):
+        batches = epoch_batches(len(x), recipe.batch_size, seed=recipe.seed, epoch=epoch)
+        total = 0.0
+        for rows, weight in zip(batches.rows, batches.weight, strict=True):
+            rows = rows[weight > 0]
+            log_p = log_softmax(x[rows] @ w.T + b, axis=1)
+            total -= log_p[np.arange(len(rows)), y[rows]].sum()
+            g = (np.exp(log_p) - np.eye(3)[y[rows]]) / len(rows)
+            w, b = w - rate * (g.T @ x[rows] + 2 * strength * w), b - rate * g.sum(axis=0)
+        losses.append(total / len(x))
+    return w, b, losses
+
+
+def test_softmax_sgd_equals_a_numpy_loop(problem: Any) -> None:
+    recipe = Recipe(model=Linear(scale=0.0), penalty=L2(0.01), optimizer=SGD(0.1), batch_size=32, epochs=4, seed=5)
+    (record,) = problem.train([recipe]).records
+    w, b, losses = numpy_sgd(problem, recipe, 0.1, 0.01)
+    np.testing.assert_allclose(record.params["weight"], w, **CLOSE)
+    np.testing.assert_allclose(record.params["bias"], b, **CLOSE)
+    np.testing.assert_allclose(record.history["data_loss"], losses, rtol=1e-5)
+    np.testing.assert_allclose(record.history["penalty"][-1], 0.01 * np.sum(w**2), rtol=1e-5)
+    np.testing.assert_allclose(record.history["weight_norm"][-1], np.linalg.norm(w), rtol=1e-5)
+    log_p = log_softmax(problem.x_held @ w.T + b, axis=1)
+    held = -log_p[np.arange(len(log_p)), problem.y_held]
+    np.testing.assert_allclose(record.history["validation_loss"][-1], held.mean(), rtol=1e-5)
+    assert record.history["validation_accuracy"][-1] == np.mean(log_p.argmax(axis=1) == problem.y_held)
+    np.testing.assert_array_equal(record.correct, log_p.argmax(axis=1) == problem.y_held)
+
+
+def test_last_steps_norms_equal_their_definitions(problem: Any) -> None:
+    """With one full batch an epoch, the norms can be formed from two runs' weights."""
+    recipe = Recipe(model=Linear(scale=0.0), penalty=L2(0.05), optimizer=SGD(0.1), batch_size="full", epochs=3)
+    (two,) = problem.train([dataclasses.replace(recipe, epochs=2)]).records
+    (three,) = problem.train([recipe]).records
+    moved = np.linalg.norm(three.params["weight"] - two.params["weight"])
+    ratio = moved / np.linalg.norm(two.params["weight"])
+    np.testing.assert_allclose(three.history["update_ratio"][-1], ratio, rtol=1e-4)
+    step = [three.params[name] - two.params[name] for name in ("weight", "bias")]
+    gradient = np.sqrt(sum(np.sum(s.astype(np.float64) ** 2) for s in step)) / 0.1
+    np.testing.assert_allclose(three.history["gradient_norm"][-1], gradient, rtol=1e-4)
+
+
+def test_an_optax_transformation_trains_as_it_would_alone(problem: Any) -> None:
+    transformation = optax.chain(optax.clip_by_global_norm(0.3), optax.adam(0.03))
+    recipe = Recipe(model=Linear(scale=0.0), optimizer=transformation, batch_size=25, epochs=3)
+    (record,) = problem.train([recipe]).records
+
+    params = {"weight": jnp.zeros((3, 6)), "bias": jnp.zeros(3)}
+    state = transformation.init(params)
+
+    def loss(params: Any, x: Any, y: Any) -> Any:
+        return jnp.mean(Softmax()(x @ params["weight"].T + params["bias"][None], y))
+
+    for epoch in range(3):
+        batches = epoch_batches(len(problem.x), 25, seed=0, epoch=epoch)
+        for rows, weight in zip(batches.rows, batches.weight, strict=True):
+            rows = rows[weight > 0]
+            updates, state = transformation.update(jax.grad(loss)(params, problem.x[rows], problem.y[rows]), state)
+            params = optax.apply_updates(params, updates)
+    np.testing.assert_allclose(record.params["weight"], params["weight"], **CLOSE)
+
+
+SIXTEEN = [
+    Recipe(loss=loss, penalty=penalty, optimizer=AdamW(rate, weight_decay=0.01), batch_size=32, epochs=3)
+    for loss in (Softmax(), Hinge())
+    for penalty in (L2(1e-3), L1(1e-3))
+    for rate in (Constant(0.01), Cosine(0.03), Warmup(4, InverseSqrt(0.05)), Step(0.1, at=(1, 2)))
+]
+
+
+def test_sixteen_trials_together_equal_sixteen_alone(problem: Any) -> None:
+    together = problem.train(SIXTEEN)
+    assert [len(members) for members in together.cohorts] == [4, 4, 4, 4]
+    for recipe, record in zip(SIXTEEN, together.records, strict=True):
+        assert_same_records(record, problem.train([recipe]).records[0])
+
+
+PAIRS: dict[str, tuple[Any, Any]] = {
+    "sgd rate": (SGD(0.1), SGD(0.01)),
+    "momentum": (SGD(0.03, momentum=0.9), SGD(0.03, momentum=0.5)),
+    "nesterov momentum": (SGD(0.03, momentum=0.9, nesterov=True), SGD(0.03, momentum=0.5, nesterov=True)),
+    "adagrad epsilon": (AdaGrad(0.1, epsilon=1e-7), AdaGrad(0.1, epsilon=1.0)),
+    "adagrad accumulator": (AdaGrad(0.1, initial_accumulator=0.0), AdaGrad(0.1, initial_accumulator=0.5)),
+    "rmsprop decay": (RMSProp(0.01, decay=0.9), RMSProp(0.01, decay=0.99)),
+    "rmsprop epsilon": (RMSProp(0.01, epsilon=1e-7), RMSProp(0.01, epsilon=0.1)),
+    "beta1": (Adam(0.01, beta1=0.9), Adam(0.01, beta1=0.5)),
+    "beta2": (Adam(0.01, beta2=0.999), Adam(0.01, beta2=0.9)),
+    "adam epsilon": (Adam(0.01, epsilon=1e-8), Adam(0.01, epsilon=0.1)),
+    "weight decay": (AdamW(0.01, weight_decay=0.0), AdamW(0.01, weight_decay=1.0)),
+    "optax rate": (Optax(optax.adam, learning_rate=0.01), Optax(optax.adam, learning_rate=0.1)),
+    "cosine peak": (SGD(Cosine(0.1)), SGD(Cosine(0.01))),
+    "cosine length": (SGD(Cosine(0.1, length=5)), SGD(Cosine(0.1, length=10))),
+    "cosine floor": (SGD(Cosine(0.1, length=5, floor=0.0)), SGD(Cosine(0.1, length=5, floor=0.05))),
+    "linear length": (SGD(LinearDecay(0.1, length=5)), SGD(LinearDecay(0.1, length=9))),
+    "warm-up": (SGD(Warmup(2, Constant(0.1))), SGD(Warmup(8, Constant(0.1)))),
+    "step factor": (SGD(Step(0.1, at=(1,), factor=0.1)), SGD(Step(0.1, at=(1,), factor=0.5))),
+    "step time": (SGD(Step(0.1, at=(1,))), SGD(Step(0.1, at=(2,)))),
+    "inverse root": (SGD(InverseSqrt(0.1)), SGD(InverseSqrt(0.5))),
+    "restart period": (SGD(CosineRestarts(0.1, 3)), SGD(CosineRestarts(0.1, 5))),
+    "restart growth": (SGD(CosineRestarts(0.1, 2, growth=1.0)), SGD(CosineRestarts(0.1, 2, growth=2.0))),
+    "schedule's kind": (SGD(Cosine(0.1)), SGD(InverseSqrt(0.1))),
+}
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_two_trials_that_differ_in_one_number_share_a_cohort_and_equal_their_solo_runs(name: str, problem: Any) -> None:
+    recipes = [Recipe(penalty=L2(1e-3), optimizer=o, batch_size=40, epochs=3) for o in PAIRS[name]]
+    outcome = problem.train(recipes)
+    assert outcome.cohorts == [(0, 1)]
+    assert not np.allclose(outcome.records[0].params["weight"], outcome.records[1].params["weight"], rtol=1e-3)
+    for recipe, record in zip(recipes, outcome.records, strict=True):
+        assert_same_records(record, problem.train([recipe]).records[0])
+
+
+@pytest.mark.parametrize(
+    "penalties",
+    [(L2(1e-3), L2(0.1)), (L1(1e-3), L1(0.1)), (ElasticNet(0.01, 0.1), ElasticNet(0.01, 10.0))],
+    ids=["l2 strength", "l1 strength", "elastic net beta"],
+)
+def test_penalties_differ_between_the_trials_of_a_cohort(penalties: Any, problem: Any) -> None:
+    recipes = [Recipe(penalty=p, optimizer=SGD(0.1), batch_size=40, epochs=3) for p in penalties]
+    outcome = problem.train(recipes)
+    assert outcome.cohorts == [(0, 1)]
+    for recipe, record in zip(recipes, outcome.records, strict=True):
+        assert_same_records(record, problem.train([recipe]).records[0])
+
+
+def test_a_diverging_trial_changes_no_bit_of_the_others(problem: Any) -> None:
+    def recipes(rate: float) -> list[Recipe]:
+        return [
+            Recipe(penalty=L2(s), optimizer=SGD(r), batch_size=32, epochs=4)
+            for s, r in ((1e-3, 0.1), (0.1, rate), (1e-2, 0.05))
+        ]
+
+    sound, broken = problem.train(recipes(0.1)), problem.train(recipes(1e30))
+    for number in (0, 2):
+        for leaf in ("weight", "bias"):
+            first, second = (o.records[number].params[leaf] for o in (sound, broken))
+            assert first.tobytes() == second.tobytes()
+        assert sound.records[number].history == broken.records[number].history
+    status = broken.records[1].status
+    assert status.name == "diverged"
+    # The first step makes the weights huge, the second's gradient of the penalty overflows them, the third sees it.
+    assert 1 <= status.at <= 3
+    assert "learning rate" in status.reason
+    assert len(broken.records[1].history["data_loss"]) == 1
+
+
+def test_a_trial_that_diverges_in_its_last_step_is_marked(problem: Any) -> None:
+    recipe = Recipe(optimizer=SGD(3e38), penalty=L2(10.0), batch_size="full", epochs=1)
+    (record,) = problem.train([dataclasses.replace(recipe, model=Linear(scale=1.0))]).records
+    assert record.status.name == "diverged"
+    assert record.status.at == 0
+
+
+def test_nothing_recompiles_between_epochs_seeds_and_schedules(problem: Any) -> None:
+    def recipe(seed: int, rate: Any) -> Recipe:
+        # A size that no other test uses, so that the count starts at what compiles here.
+        return Recipe(optimizer=Adam(rate), batch_size=17, epochs=5, seed=seed)
+
+    problem.train([recipe(0, 0.01), recipe(0, 0.02)])
+    before = program.train_block._cache_size(), program.evaluate._cache_size()
+    problem.train([recipe(1, Cosine(0.01)), recipe(1, InverseSqrt(0.3)), recipe(2, 0.1), recipe(2, 0.2)])
+    assert (program.train_block._cache_size(), program.evaluate._cache_size()) == before
+
+
+def test_the_data_is_an_argument_of_the_program(problem: Any) -> None:
+    """A captured array would stand in the program's text as a constant, and take seconds to compile."""
+    (cohort,) = group([bind(Recipe(batch_size=32), 110)])
+    state = program.initialise(cohort.recipe, jax.random.key(0), (6,), 3)
+    one = np.float32(1)
+    examples = program.Examples(problem.x, problem.y, one, one)
+    block = program.Block(np.zeros((3, 32), np.int32), np.ones((3, 32), np.float32), np.ones((3, 1)), np.int32(0))
+    text = program.train_block.lower(cohort.recipe, state, examples, block, jax.random.key(0)).as_text()
+    constants = [line for line in text.splitlines() if "dense<" in line and "tensor<110" in line.split("dense<")[1]]
+    assert constants == []
+    assert "tensor<110x6xf32>" in text
+
+
+def test_recipes_of_different_structure_fall_into_different_cohorts() -> None:
+    base = Recipe(batch_size=32)
+    others = [
+        dataclasses.replace(base, **change)
+        for change in (
+            {"batch_size": 64}, {"epochs": 3}, {"seed": 1}, {"loss": Hinge()}, {"penalty": L1(1e-3)},
+            {"optimizer": SGD(0.1)}, {"optimizer": SGD(0.1, momentum=0.9)}, {"model": Linear(bias=False)},
+        )
+    ]  # fmt: skip
+    assert len(group([bind(r, 100) for r in (base, *others)])) == 1 + len(others)
+
+
+def test_each_seed_draws_other_weights_and_another_order(problem: Any) -> None:
+    outcome = problem.train([Recipe(optimizer=SGD(0.1), batch_size=32, epochs=1, seed=s) for s in (0, 0, 1)])
+    first, again, other = (record.params["weight"] for record in outcome.records)
+    assert first.tobytes() == again.tobytes()
+    assert not np.allclose(first, other, rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        SGD(0.2),
+        SGD(0.02, momentum=0.9),
+        SGD(0.02, momentum=0.9, nesterov=True),
+        AdaGrad(0.3),
+        RMSProp(Cosine(0.02)),
+        Adam(Cosine(0.05)),
+        AdamW(Cosine(0.05), weight_decay=0.0),
+    ],
+    ids=lambda o: f"{o.name}-{getattr(o, 'nesterov', '')}",
+)
+@pytest.mark.parametrize("penalty", [L1(0.05), ElasticNet(0.03, 0.5)], ids=lambda p: p.kind)
+def test_proximal_steps_reach_the_optimum_of_the_stated_objective(optimizer: Any, penalty: Any, problem: Any) -> None:
+    """Full batch, so the fixed point is exact: −gradient lies in the subdifferential, with real zeros."""
+    recipe = Recipe(penalty=penalty, optimizer=optimizer, batch_size="full", epochs=800)
+    (record,) = problem.train([recipe]).records
+    weight, bias = (jnp.asarray(record.params[name]) for name in ("weight", "bias"))
+
+    def loss(params: Any) -> Any:
+        return jnp.mean(Softmax()(problem.x @ params["weight"].T + params["bias"][None], problem.y))
+
+    gradient = jax.grad(loss)({"weight": weight, "bias": bias})
+    assert penalty_residual(penalty, record.params, gradient) < 2e-3
+    zeros = int(np.count_nonzero(record.params["weight"] == 0))
+    assert 3 <= zeros < 18  # exact zeros, and not the empty model
+
+
+def test_a_proximal_penalty_needs_an_optimizer_with_a_step(problem: Any) -> None:
+    with pytest.raises(UsageError, match=r"Optax\(optax"):
+        problem.train([Recipe(penalty=L1(0.1), optimizer=optax.adam(0.1), epochs=1)])
+
+
+class Centred(eqx.Module):
+    """A model with state and randomness: centres by a running mean, drops inputs in training."""
+
+    rate: Any = 0.5
+
+    def init(self, key: Any, input_shape: Any, classes: int) -> Any:
+        return {"weight": jnp.zeros((classes, *input_shape))}, jnp.zeros(input_shape)
+
+    def apply(self, params: Any, state: Any, x: Any, *, key: Any, training: bool) -> Any:
+        if training:
+            state = 0.9 * state + 0.1 * x.mean(axis=0)
+            x = jnp.where(jax.random.bernoulli(key, 1 - self.rate, x.shape), x, 0.0)
+        return (x - state[None]) @ params["weight"].T, state
+
+
+def test_any_model_trains_with_its_state_and_its_numbers_batched(problem: Any) -> None:
+    recipes = [Recipe(model=Centred(rate), optimizer=SGD(0.1), batch_size=32, epochs=3) for rate in (0.0, 0.5)]
+    outcome = problem.train(recipes)
+    assert outcome.cohorts == [(0, 1)]
+    plain, dropped = outcome.records
+    assert not np.allclose(plain.params["weight"], dropped.params["weight"], rtol=1e-2)
+    np.testing.assert_array_equal(plain.model_state, dropped.model_state)  # the mean sees no dropout
+    mean = np.zeros(6)
+    for epoch in range(3):
+        for rows in epoch_batches(110, 32, seed=0, epoch=epoch).rows:
+            mean = 0.9 * mean + 0.1 * problem.x[rows].mean(axis=0)
+    np.testing.assert_allclose(plain.model_state, mean, rtol=1e-5)
+    for recipe, record in zip(recipes, outcome.records, strict=True):
+        alone = problem.train([recipe]).records[0]
+        np.testing.assert_allclose(record.params["weight"], alone.params["weight"], **CLOSE)
+
+
+def test_a_pair_of_functions_trains(problem: Any) -> None:
+    def init(key: Any, input_shape: Any, classes: int) -> Any:
+        return {"weight": jnp.zeros((*input_shape, classes))}, ()
+
+    def apply(params: Any, state: Any, x: Any, *, key: Any, training: bool) -> Any:
+        return x @ params["weight"], state
+
+    pair = Recipe(model=(init, apply), optimizer=SGD(0.1), batch_size=32, epochs=2)
+    linear = Recipe(model=Linear(scale=0.0, bias=False), optimizer=SGD(0.1), batch_size=32, epochs=2)
+    first, second = problem.train([pair, linear]).records
+    np.testing.assert_allclose(first.params["weight"].T, second.params["weight"], **CLOSE)
+
+
+def test_no_penalty_is_strength_zero(problem: Any) -> None:
+    first, second = problem.train(
+        [Recipe(penalty=p, optimizer=SGD(0.1), batch_size=32, epochs=2) for p in (NoPenalty(), L2(0.0))]
+    ).records
+    np.testing.assert_array_equal(first.params["weight"], second.params["weight"])
