@@ -20,9 +20,12 @@ BOTH = [Softmax(), Hinge()]
 
 
 def exact_softmax(scores: np.ndarray, label: int) -> tuple[float, np.ndarray]:
-    """Loss and gradient of one example in 60 decimal digits, rounded once."""
+    """Loss and gradient of one example in 400 decimal digits, rounded once.
+
+    So many, because 1 + 1e-300 must keep the digits of 1e-300.
+    """
     with decimal.localcontext() as context:
-        context.prec = 60
+        context.prec = 400
         exact = [decimal.Decimal(float(s)) for s in scores]
         powers = [(s - max(exact)).exp() for s in exact]
         total = sum(powers)
@@ -114,7 +117,8 @@ def test_softmax_at_extremes(scores, label, dtype, rtol):
     np.testing.assert_allclose(slopes, expected_slopes, rtol=rtol, atol=tiny)
 
 
-examples = st.integers(2, 12).flatmap(
+# Few sizes: each compiles anew.
+examples = st.sampled_from([2, 3, 10]).flatmap(
     lambda classes: st.tuples(
         st.lists(st.floats(-1e4, 1e4, width=32), min_size=classes, max_size=classes), st.integers(0, classes - 1)
     )
@@ -132,7 +136,7 @@ def test_softmax_agrees_with_decimals(example):
     np.testing.assert_allclose(slopes, expected_slopes, rtol=1e-11, atol=1e-300)
 
 
-eighths = st.integers(2, 12).flatmap(
+eighths = st.sampled_from([2, 3, 10]).flatmap(
     lambda classes: st.tuples(
         st.lists(st.integers(-800, 800), min_size=classes, max_size=classes), st.integers(0, classes - 1)
     )

@@ -39,7 +39,7 @@ class Score:
         return wilson(self.correct, self.count)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FittedModel:
     """Trained weights, their recipe, the class names, and the preprocessing fitted with them.
 
@@ -59,7 +59,7 @@ class FittedModel:
         """Return the class scores (N, classes) of features (N, *feature_shape)."""
         features = np.asarray(features)
         self._check(features)
-        blocks = [np.asarray(scores) for _, scores in self._blocks(features)]
+        blocks = [scores for _, scores in self._blocks(features)]
         return np.concatenate(blocks) if blocks else np.zeros((0, len(self.classes)), np.float32)
 
     def probabilities(self, features: np.ndarray) -> np.ndarray:
@@ -84,20 +84,34 @@ class FittedModel:
         if labels is None or len(labels) == 0:
             raise DataError("there are no labelled examples to score")
         self._check(split.features)
+        if labels.min() < 0 or labels.max() >= len(self.classes):
+            raise DataError(
+                f"labels run from {labels.min()} to {labels.max()}, the model has {len(self.classes)} classes: "
+                "match them by name with data.match_classes"
+            )
         correct, loss = 0, 0.0
         for rows, scores in self._blocks(split.features):
-            correct += int(np.count_nonzero(np.asarray(scores).argmax(axis=1) == labels[rows]))
-            loss += float(np.sum(np.asarray(self.recipe.loss(scores, jnp.asarray(labels[rows]))), dtype=np.float64))
+            correct += int(np.count_nonzero(scores.argmax(axis=1) == labels[rows]))
+            losses = self.recipe.loss(jnp.asarray(scores), jnp.asarray(labels[rows]))
+            loss += float(np.sum(np.asarray(losses), dtype=np.float64))
         return Score(correct, len(labels), loss / len(labels))
 
-    def _blocks(self, features: np.ndarray) -> Iterator[tuple[slice, jax.Array]]:
+    def _blocks(self, features: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
         for start in range(0, len(features), _ROWS):
             rows = slice(start, start + _ROWS)
             x = self.preprocessing.transform(np.asarray(features[rows]))
-            yield rows, _apply(self.recipe.model, self.params, self.model_state, x)
+            scores = np.asarray(_apply(self.recipe.model, self.params, self.model_state, x))
+            if len(wrong := np.flatnonzero(np.isnan(scores).any(axis=1))):
+                raise DataError(
+                    f"the scores of example {start + wrong[0]} are NaN: its features are NaN, infinite or too large; "
+                    "mend them or leave the example out"
+                )
+            yield rows, scores
 
     def _check(self, features: np.ndarray) -> None:
-        if features.shape[1:] != self.feature_shape:
+        if features.dtype.kind not in "uif":
+            raise DataError(f"the features are of type {features.dtype}: give numbers")
+        if features.ndim < 2 or features.shape[1:] != self.feature_shape:
             raise DataError(
                 f"the features have shape {features.shape[1:]} an example, the model takes {self.feature_shape}: "
                 "give data of the kind that it was trained on"

@@ -14,17 +14,18 @@ from typing import Any
 import equinox as eqx
 
 from thalweg.errors import UsageError
-from thalweg.fields import check_integer
+from thalweg.fields import check_integer, check_number, is_open
 from thalweg.losses import Softmax
 from thalweg.models import Linear, as_model
 from thalweg.optimizers import AdamW, as_optimizer
 from thalweg.penalties import NoPenalty
-from thalweg.ranges import Choice, Range
+from thalweg.ranges import Choice
 from thalweg.schedules import Cosine, Warmup, bind_all
 
 __all__ = ["FULL_BATCH", "Recipe", "bind"]
 
 FULL_BATCH = "full"
+_LARGEST_SEED = 2**32 - 1  # JAX's keys take 32 bits of a seed: larger ones would repeat the smaller
 
 
 class Recipe(eqx.Module):
@@ -61,29 +62,49 @@ class Recipe(eqx.Module):
     def __check_init__(self) -> None:
         check_part("loss", self.loss, ("__call__",), "losses.Softmax()")
         check_part("penalty", self.penalty, ("value", "prox"), "penalties.L2(1e-3)")
-        for option in self.batch_size.options if isinstance(self.batch_size, Choice) else (self.batch_size,):
-            if option != FULL_BATCH:
-                check_integer("recipe", "batch_size", option, least=1)
+        _check_batch_size(self.batch_size)
         check_integer("recipe", "epochs", self.epochs, least=1)
         check_integer("recipe", "seed", self.seed, least=0)
+        check_number("recipe", "seed", self.seed, most=_LARGEST_SEED)
 
 
 def check_part(name: str, value: Any, methods: tuple[str, ...], example: str) -> None:
-    """Raise a UsageError unless value (or each option) has the methods of its protocol."""
-    for part in value.options if isinstance(value, Choice) else (value,):
-        if isinstance(part, (type, Range)) or not all(hasattr(part, method) for method in methods):
-            raise UsageError(f"recipe: {name} is {part!r}; give one like thalweg.{example}")
+    """Raise a UsageError unless value (or each option) is a module with the methods of its protocol.
+
+    A plain function will not do: a recipe's parts are trees, so that trials stack.
+    """
+    if isinstance(value, Choice):
+        for option in value.options:
+            check_part(name, option, methods, example)
+    elif not isinstance(value, eqx.Module) or not all(hasattr(value, method) for method in methods):
+        raise UsageError(f"recipe: {name} is {value!r}; give one like thalweg.{example}, or an equinox.Module like it")
+
+
+def _check_batch_size(value: Any) -> None:
+    if isinstance(value, Choice):
+        for option in value.options:
+            _check_batch_size(option)
+    elif isinstance(value, str):
+        if value != FULL_BATCH:
+            raise UsageError(
+                f"recipe: batch_size is {value!r}; give a whole number, or {FULL_BATCH!r} for all examples"
+            )
+    else:
+        check_integer("recipe", "batch_size", value, least=1)
 
 
 def bind(recipe: Recipe, examples: int) -> Recipe:
     """Return the recipe as it meets a training set of the given number of examples.
 
     The batch size becomes a number of at most ``examples``; every schedule's
-    "whole run" becomes a number of steps, and its units become steps.
+    "whole run" becomes a number of steps, and its units become steps. Binding a
+    second time, to as many examples, changes nothing.
     """
+    for name in ("batch_size", "epochs"):
+        if is_open(value := getattr(recipe, name)):
+            raise UsageError(f"recipe: {name} is {value!r}; a search space cannot be trained: draw a trial from it")
     batch = examples if recipe.batch_size == FULL_BATCH else min(recipe.batch_size, examples)
     per_epoch = -(-examples // batch)
-
     parts = bind_all(recipe, steps=per_epoch * recipe.epochs, steps_per_epoch=per_epoch, batch_size=batch)
     return dataclasses.replace(parts, batch_size=batch)
 

@@ -4,22 +4,25 @@ A part is a table whose ``kind`` names its class and whose other keys are the
 arguments of its constructor. Where one value may stand, a range may:
 ``{ log_uniform = [1e-6, 1e-1] }``; a list of values is a choice. A part's kind
 may be a list too: ``kind = ["softmax", "hinge"]`` chooses between the kinds,
-each with those of the table's keys that it knows.
+each with those of the table's keys that it knows. Among the values of a choice,
+``"none"`` leaves an argument out: ``momentum = ["none", 0.9]``.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
+import inspect
 import json
 import math
 import re
+import reprlib
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import equinox as eqx
-import numpy as np
 
 from thalweg import losses, models, optimizers, penalties, schedules
 from thalweg.errors import ThalwegError, UsageError, nearest
@@ -27,37 +30,68 @@ from thalweg.ranges import Choice, Integers, LogUniform, Range, Uniform
 from thalweg.recipe import Recipe
 
 __all__ = [
-    "decode",
-    "encode",
-    "flatten",
-    "kind_of",
-    "load_recipe",
-    "read_json",
-    "read_toml",
-    "save_recipe",
-    "to_json",
-    "to_toml",
-]
+    "Named", "decode", "encode", "flatten", "kind_of", "kinds", "load_recipe", "read_json", "read_toml", "save_recipe",
+    "to_json", "to_toml",
+]  # fmt: skip
 
 _RANGES: dict[str, type[Range]] = {cls.kind: cls for cls in (Uniform, LogUniform, Integers)}
 
+# The keys that hold a part, and the module whose kinds may stand there.
+_ROLES = {
+    "model": models,
+    "loss": losses,
+    "penalty": penalties,
+    "optimizer": optimizers,
+    "learning_rate": schedules,
+    "then": schedules,
+    "schedule": schedules,
+}
+_PYTHON_ONLY = (models.Functions, optimizers.Optax, optimizers.Transformation)  # they hold functions
+_INTERNAL = (schedules.Given, schedules.Scaled)  # what binding and training make of other schedules
+_LISTS = ("at",)  # arguments that are lists of numbers, so that a list there is no choice
+
+
+class Named(eqx.Module):
+    """A part that a file names but cannot hold: Python functions, or a class of somebody's own.
+
+    It stands in a loaded model's recipe, so that the model still predicts, and
+    encodes to what the file said. Whatever would use it raises a UsageError.
+    """
+
+    role: str = eqx.field(static=True)
+    encoded: str = eqx.field(static=True)  # JSON: text is hashable
+
+    def _refuse(self, *arguments: Any, **keywords: Any) -> Any:
+        raise UsageError(
+            f"the {self.role} {json.loads(self.encoded)['kind']!r} is Python code, which a file names but cannot hold; "
+            f"put it back in Python with dataclasses.replace(recipe, {self.role}=...)"
+        )
+
+    __call__ = value = prox = init = update = _refuse
+
 
 def encode(node: Any) -> Any:
-    """Turn a recipe (or a part or a space) into dicts, lists, numbers and text."""
+    """Turn a recipe (or a part or a space) into dicts, lists, numbers and text.
+
+    Python functions become their names, which `decode` refuses: they say what a
+    recipe was, but do not bring it back.
+    """
     if isinstance(node, Recipe):
         return _fields(node)
+    if isinstance(node, Named):
+        return json.loads(node.encoded)
     if isinstance(node, eqx.Module):
         return {"kind": kind_of(type(node)), **_fields(node)}
     if isinstance(node, Range):
-        return {node.kind: [node.low, node.high]}
+        return {node.kind: [encode(node.low), encode(node.high)]}
     if isinstance(node, Choice):
         return {"choice": [encode(option) for option in node.options]}
     if isinstance(node, Mapping):
         return {str(key): encode(value) for key, value in node.items()}
     if isinstance(node, (tuple, list)):
         return [encode(item) for item in node]
-    if isinstance(node, np.generic):
-        return node.item()
+    if hasattr(node, "dtype") and hasattr(node, "tolist"):
+        return node.tolist()  # NumPy's and JAX's numbers, and arrays of them
     if callable(node):
         return f"{getattr(node, '__module__', '?')}:{getattr(node, '__qualname__', repr(node))}"
     return node
@@ -69,7 +103,12 @@ def decode(tree: Mapping[str, Any]) -> Recipe:
     Raises a UsageError that names the key, and suggests the nearest, where a
     key or kind is unknown or a value has the wrong type.
     """
-    return _build(Recipe, tree, "recipe")
+    if not isinstance(tree, Mapping):
+        raise UsageError(f"a recipe is a table of keys and values; this is {_shown(tree)}")
+    try:
+        return _build(Recipe, tree, "recipe")
+    except RecursionError:
+        raise UsageError("the recipe is nested too deeply to be read; a choice of choices is one choice") from None
 
 
 def flatten(recipe: Recipe) -> dict[str, Any]:
@@ -100,125 +139,171 @@ def kind_of(cls: type) -> str:
     return own.lower() if isinstance(own, str) else re.sub(r"(?<=[a-z])(?=[A-Z])", "_", cls.__name__).lower()
 
 
+@functools.cache
+def kinds(role: str) -> Mapping[str, type]:
+    """Return the kinds that a file may name at a key such as ``loss`` or ``learning_rate``, with their classes."""
+    exported = [getattr(_ROLES[role], name) for name in _ROLES[role].__all__]
+    parts = [c for c in exported if isinstance(c, type) and issubclass(c, eqx.Module) and not inspect.isabstract(c)]
+    return {kind_of(c): c for c in sorted(parts, key=kind_of) if c not in (*_PYTHON_ONLY, *_INTERNAL)}
+
+
 def _fields(node: Any) -> dict[str, Any]:
     values = {f.name: getattr(node, f.name) for f in dataclasses.fields(node) if f.init}
     return {name: encode(value) for name, value in values.items() if value is not None}
 
 
-def _kinds(module: Any) -> dict[str, type]:
-    exported = [getattr(module, name) for name in module.__all__]
-    return {kind_of(c): c for c in exported if isinstance(c, type) and issubclass(c, eqx.Module)}
-
-
-# The keys that hold a part, and the module whose kinds may stand there.
-_ROLES = {
-    "model": models,
-    "loss": losses,
-    "penalty": penalties,
-    "optimizer": optimizers,
-    "learning_rate": schedules,
-    "then": schedules,
-    "schedule": schedules,
-}
-
-
-def _part(value: Any, key: str, path: str) -> Any:
+def _part(value: Any, role: str, path: str) -> Any:
     """Build the part (or choice of parts) that stands at a key."""
     if isinstance(value, str):
         value = {"kind": value}
-    if isinstance(value, list):
-        return Choice(tuple(_part(item, key, f"{path}[{i}]") for i, item in enumerate(value)))
     if isinstance(value, Mapping) and set(value) == {"choice"} and isinstance(value["choice"], list):
-        return _part(value["choice"], key, path)
-    if not isinstance(value, Mapping) or "kind" not in value:
-        if _ROLES[key] is schedules:
-            return _value(value, path)  # a plain learning rate, or a range of them
-        raise UsageError(f"{path} is {value!r}; it must be a table with a kind, such as kind = {_example(key)!r}")
-    kinds = value["kind"]
-    rest = {name: item for name, item in value.items() if name != "kind"}
-    if not isinstance(kinds, list):
-        return _build(_class(kinds, key, path), rest, path)
-    classes = [_class(kind, key, path) for kind in kinds]
+        value = value["choice"]
+    if isinstance(value, list):
+        return _choice([_part(item, role, f"{path}[{i}]") for i, item in enumerate(value)], path)
+    if isinstance(value, Mapping) and "kind" in value:
+        return _table(value, role, path)
+    if _ROLES[role] is schedules and not (isinstance(value, Mapping) and _is_part(value, role)):
+        return _value(value, path)  # a plain learning rate, or a range of them
+    known = ", ".join(kinds(role))
+    if isinstance(value, Mapping):
+        raise UsageError(f"{path}.kind is missing; it must be one of {known}")
+    raise UsageError(f"{path} is {_shown(value)}; it must be a table with a kind, one of {known}")
+
+
+def _is_part(table: Mapping[str, Any], role: str) -> bool:
+    """True for a table that lacks its kind, but has a key of one."""
+    return any(name in _parameters(cls) for cls in kinds(role).values() for name in table)
+
+
+def _table(table: Mapping[str, Any], role: str, path: str) -> Any:
+    """Build the part that a table with a kind describes; several kinds make a choice."""
+    named = table["kind"]
+    rest = {name: item for name, item in table.items() if name != "kind"}
+    if not isinstance(named, list):
+        return _build(_class(named, role, path), rest, path)
+    classes = [_class(kind, role, path) for kind in named]
     for name in rest:
-        if not any(name in _names(cls) for cls in classes):
-            known = sorted({known for cls in classes for known in _names(cls)})
-            raise UsageError(f"{path}.{name} is known to none of {', '.join(kinds)}{nearest(name, known)}")
-    own = [{name: item for name, item in rest.items() if name in _names(cls)} for cls in classes]
-    return Choice(tuple(_build(cls, items, path) for cls, items in zip(classes, own, strict=True)))
+        if not any(name in _parameters(cls) for cls in classes):
+            known = sorted({known for cls in classes for known in _parameters(cls)})
+            raise UsageError(
+                f"{path}.{_key(name)} is known to none of {', '.join(named)}{nearest(str(name), known)}; "
+                f"known are: {', '.join(known) or 'none'}"
+            )
+    own = [{name: item for name, item in rest.items() if name in _parameters(cls)} for cls in classes]
+    return _choice([_build(cls, items, path) for cls, items in zip(classes, own, strict=True)], f"{path}.kind")
 
 
-def _class(kind: Any, key: str, path: str) -> type:
-    known = _kinds(_ROLES[key])
-    if kind not in known:
+def _class(kind: Any, role: str, path: str) -> type:
+    known = kinds(role)
+    if isinstance(kind, str) and kind in known:
+        return known[kind]
+    if kind in [kind_of(cls) for cls in _PYTHON_ONLY]:
         raise UsageError(
-            f"{path}.kind is {kind!r}; it must be one of {', '.join(sorted(known))}{nearest(str(kind), known)}"
+            f"{path}.kind is {kind!r}, which holds Python functions: no file can; build this recipe in Python"
         )
-    return known[kind]
+    hint = nearest(kind, known) if isinstance(kind, str) else ""
+    or_number = ", or a plain number in the table's place" if _ROLES[role] is schedules else ""
+    raise UsageError(f"{path}.kind is {_shown(kind)}; it must be one of {', '.join(known)}{or_number}{hint}")
+
+
+@functools.cache
+def _parameters(cls: type) -> Mapping[str, inspect.Parameter]:
+    return inspect.signature(cls).parameters
 
 
 def _build(cls: type, items: Mapping[str, Any], path: str) -> Any:
-    names = _names(cls)
+    """Call a part's constructor with a table's values."""
+    parameters = _parameters(cls)
     for name in items:
-        if name not in names:
+        if name not in parameters:
             raise UsageError(
-                f"{path}.{name} is not a key of {kind_of(cls)}{nearest(name, names)}; known are: {', '.join(names)}"
+                f"{path}.{_key(name)} is not a key of {kind_of(cls)}{nearest(str(name), parameters)}; "
+                f"known are: {', '.join(parameters) or 'none'}"
             )
+    for name, parameter in parameters.items():
+        if parameter.default is parameter.empty and name not in items:
+            example = '{ kind = "cosine", peak = 1e-2 }' if name in _ROLES else "{ log_uniform = [1e-4, 1e-1] }"
+            raise UsageError(f"{path}.{name} is missing; give it a number, or something like {example}")
+    arguments = {name: _argument(name, item, f"{path}.{name}") for name, item in items.items()}
     try:
-        return cls(**{name: _argument(name, item, f"{path}.{name}") for name, item in items.items()})
-    except UsageError:
-        raise
-    except (TypeError, ValueError, ThalwegError) as error:
+        return cls(**arguments)
+    except ThalwegError as error:  # a recipe's own message begins with its path
+        raise UsageError(str(error) if cls is Recipe else f"{path}: {error}") from error
+    except (TypeError, ValueError, ArithmeticError) as error:
         raise UsageError(f"{path}: {kind_of(cls)} cannot be built: {error}") from error
 
 
-def _names(cls: type) -> list[str]:
-    return [field.name for field in dataclasses.fields(cls) if field.init]
-
-
 def _argument(name: str, item: Any, path: str) -> Any:
-    return _part(item, name, path) if name in _ROLES else _value(item, path)
+    if name not in _ROLES:
+        return _value(item, path, listed=name in _LISTS)
+    part = _part(item, name, path)
+    if _ROLES[name] is not schedules or part is None:
+        return part
+    try:
+        return schedules.as_schedule(part)
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from error
 
 
-def _value(item: Any, path: str) -> Any:
-    """Read a number, a word, a range, or a list (which is a choice)."""
+def _value(item: Any, path: str, *, listed: bool = False) -> Any:
+    """Read a number, a word, a range, or a list: a choice, or (listed) one value made of several."""
     if isinstance(item, Mapping):
-        if len(item) == 1:
-            (kind, ends), *_ = item.items()
-            if kind == "choice" and isinstance(ends, list):
-                return Choice(tuple(_value(end, path) for end in ends))
-            if kind in _RANGES:
-                return _range(kind, ends, path)
-        known = [*_RANGES, "choice"]
-        found = next(iter(item), "")
-        raise UsageError(
-            f"{path} is {dict(item)!r}; a range has one of the keys {', '.join(known)}{nearest(found, known)}"
-        )
+        return _open(item, path, listed=listed)
     if isinstance(item, list):
-        if path.endswith(".at"):  # the steps of a step schedule are a list of their own
-            return tuple(_value(one, path) for one in item)
-        return Choice(tuple(_value(one, path) for one in item))
-    return item
+        deeper = listed and bool(item) and all(isinstance(one, list) for one in item)
+        values = [_value(one, f"{path}[{i}]", listed=deeper) for i, one in enumerate(item)]
+        return tuple(values) if listed and not deeper else _choice(values, path)
+    return None if isinstance(item, str) and item == "none" else item
+
+
+def _open(table: Mapping[str, Any], path: str, *, listed: bool) -> Range | Choice:
+    """Read a range or a choice."""
+    if len(table) == 1:
+        (kind, ends), *_ = table.items()
+        if kind == "choice" and isinstance(ends, list):
+            return _choice([_value(end, f"{path}[{i}]", listed=listed) for i, end in enumerate(ends)], path)
+        if kind in _RANGES:
+            return _range(kind, ends, path)
+    known = [*_RANGES, "choice"]
+    hint = nearest(str(next(iter(table), "")), known)
+    raise UsageError(f"{path} is {_shown(dict(table))}; a range has one key, of {', '.join(known)}{hint}")
+
+
+def _choice(options: list[Any], path: str) -> Choice:
+    if not options:
+        raise UsageError(f"{path} is an empty list; give at least one value")
+    return Choice(tuple(options))
 
 
 def _range(kind: str, ends: Any, path: str) -> Range:
     if not isinstance(ends, list) or len(ends) != 2:
-        raise UsageError(f"{path}: {kind} is {ends!r}; give its two ends, such as [1e-4, 1e-1]")
+        raise UsageError(f"{path}: {kind} is {_shown(ends)}; give its two ends, such as [1e-4, 1e-1]")
     try:
         return _RANGES[kind](*ends)
     except UsageError as error:
         raise UsageError(f"{path}: {error}") from error
 
 
-def _example(key: str) -> str:
-    return next(iter(_kinds(_ROLES[key])))
+def _key(name: Any) -> str:
+    """A key as a message shows it: quoted where it is no plain word."""
+    return name if isinstance(name, str) and re.fullmatch(r"[\w-]{1,60}", name, re.ASCII) else _shown(name)
+
+
+_BRIEF = reprlib.Repr()
+_BRIEF.maxlevel, _BRIEF.maxdict, _BRIEF.maxlist, _BRIEF.maxstring, _BRIEF.maxother = 3, 4, 6, 60, 60
+
+
+def _shown(value: Any) -> str:
+    """A value as a message shows it: cut short where it is long or deep."""
+    return _BRIEF.repr(value)
 
 
 def load_recipe(path: str | Path) -> Recipe:
-    """Read a recipe or search space from a ``.toml`` or ``.json`` file."""
+    """Read a recipe or search space: JSON from a ``.json`` file, TOML from any other."""
     path = Path(path)
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, ValueError) as error:
         raise UsageError(f"the recipe file {path} cannot be read: {error}") from error
     try:
         return read_json(text) if path.suffix.lower() == ".json" else read_toml(text)
@@ -230,7 +315,7 @@ def read_toml(text: str) -> Recipe:
     """Read a recipe from TOML text."""
     try:
         tree = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"this is not TOML: {error}") from error
     return decode(tree)
 
@@ -238,12 +323,19 @@ def read_toml(text: str) -> Recipe:
 def read_json(text: str) -> Recipe:
     """Read a recipe from JSON text."""
     try:
-        tree = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
+        tree = json.loads(text, object_pairs_hook=_unique)
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"this is not JSON: {error}") from error
-    if not isinstance(tree, dict):
-        raise UsageError("a recipe in JSON is an object, { ... }")
     return decode(tree)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """JSON lets a key stand twice and drops the first; TOML does not, nor do we."""
+    table = dict(pairs)
+    if len(table) < len(pairs):
+        twice = next(name for i, (name, _) in enumerate(pairs) if name in dict(pairs[:i]))
+        raise ValueError(f"the key {_shown(twice)} stands twice in one object")
+    return table
 
 
 def to_json(recipe: Recipe) -> str:
@@ -282,10 +374,18 @@ def _toml(value: Any) -> str:
         raise UsageError(f"{value!r} cannot stand in a recipe file; numbers must be finite")
     if isinstance(value, (int, float)):
         return repr(value)
-    return json.dumps(value)  # a JSON string is a TOML basic string
+    # TOML knows no null. Its basic strings are JSON's, but for the escapes of what lies beyond 16 bits.
+    return json.dumps("none" if value is None else value, ensure_ascii=False)
 
 
 def save_recipe(recipe: Recipe, path: str | Path) -> None:
-    """Write a recipe or search space to a ``.toml`` or ``.json`` file."""
+    """Write a recipe or search space: as JSON to a ``.json`` file, as TOML to any other.
+
+    Raises a UsageError where the recipe holds Python functions: no file could
+    bring it back.
+    """
+    from thalweg.artifacts.atomic import write_bytes  # the artifacts' own imports lead here
+
+    decode(encode(recipe))
     path = Path(path)
-    path.write_text(to_json(recipe) if path.suffix.lower() == ".json" else to_toml(recipe), encoding="utf-8")
+    write_bytes(path, (to_json(recipe) if path.suffix.lower() == ".json" else to_toml(recipe)).encode())

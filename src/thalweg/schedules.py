@@ -411,6 +411,7 @@ def bind_all(tree: T, *, steps: int, steps_per_epoch: int, batch_size: int) -> T
     return jax.tree.map(bound, tree, is_leaf=lambda node: isinstance(node, Schedule))
 
 
+@jax.jit  # compiled once, also where a schedule is called outside of a program
 def _cycle(periods: jax.Array, growth: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Return (start, growth^i) of the cycle i that holds a time, all in first periods.
 

@@ -37,6 +37,7 @@ __all__ = [
 ]
 
 METHODS = ("sobol", "random", "grid")
+_LARGEST_GRID = 1_000_000
 Path = tuple[str, ...]
 Coordinates = dict[Path, float]
 
@@ -103,7 +104,8 @@ def resolve(space: Any, coordinates: Mapping[Path, float], path: Path = ()) -> A
     """Fill every open place from its coordinate and build the part anew.
 
     Building goes through the constructors: they check the numbers, and form
-    what must be formed in double precision.
+    what must be formed in double precision. A part with nothing open in it stays
+    the very same object.
     """
     if isinstance(space, Range):
         return space.at(coordinates[path])
@@ -111,13 +113,11 @@ def resolve(space: Any, coordinates: Mapping[Path, float], path: Path = ()) -> A
         index = option_index(space, coordinates[path])
         return resolve(space.options[index], coordinates, (*path, f"[{index}]"))
     parts = {name: resolve(child, coordinates, (*path, name)) for name, child in children(space)}
+    if all(parts[name] is child for name, child in children(space)):
+        return space
     if isinstance(space, eqx.Module):
         return type(space)(**parts)
-    if isinstance(space, Mapping):
-        return parts
-    if type(space) in (tuple, list):
-        return type(space)(parts.values())
-    return space
+    return parts if isinstance(space, Mapping) else type(space)(parts.values())
 
 
 def draw(
@@ -135,8 +135,9 @@ def draw(
     if method not in METHODS:
         raise UsageError(f"search is {method!r}; it must be one of {', '.join(METHODS)}{nearest(str(method), METHODS)}")
     check_integer("search", "trials", count, least=1)
+    check_integer("search", "seed", seed, least=0)
     if method == "grid" or _size(space) <= count:
-        return _grid(space, (), points)
+        return _combinations(space, points)
     paths = [dimension.path for dimension in dimensions(space)]
     if method == "sobol":
         from scipy.stats import qmc  # half a second to import, and only this search needs it
@@ -149,13 +150,13 @@ def draw(
 
 
 def sample(space: Recipe, count: int, *, seed: int = 0, method: str = "sobol") -> list[Recipe]:
-    """Return ``count`` recipes drawn from a space; see `draw`."""
+    """Return ``count`` recipes drawn from a space, or all where choices alone give no more; see `draw`."""
     return [resolve(space, coordinates) for coordinates in draw(space, count, seed=seed, method=method)]
 
 
 def grid(space: Recipe, points: int | None = None) -> list[Recipe]:
     """Return the recipe of every combination in a space; see `draw`."""
-    return [resolve(space, coordinates) for coordinates in _grid(space, (), points)]
+    return [resolve(space, coordinates) for coordinates in _combinations(space, points)]
 
 
 def describe(space: Any) -> list[str]:
@@ -166,8 +167,21 @@ def describe(space: Any) -> list[str]:
 def _in_words(place: Range | Choice) -> str:
     if isinstance(place, Range):
         return f"{place.kind} from {place.low:g} to {place.high:g}"
-    plain = (int, float, str)
-    return "one of " + ", ".join(str(o) if isinstance(o, plain) else type(o).__name__ for o in place.options)
+    return "one of " + ", ".join(_option_in_words(option) for option in place.options)
+
+
+def _option_in_words(option: Any) -> str:
+    if isinstance(option, (Range, Choice)):
+        return _in_words(option)
+    return type(option).__name__ if isinstance(option, eqx.Module) else str(option)
+
+
+def _combinations(space: Any, points: int | None) -> list[Coordinates]:
+    if points is not None:
+        check_integer("grid", "points", points, least=2)
+    if _LARGEST_GRID < _size(space, points) < math.inf:
+        raise UsageError(f"the grid has more than {_LARGEST_GRID:,} trials; give fewer points, or draw trials by sobol")
+    return _grid(space, (), points)
 
 
 def _grid(node: Any, path: Path, points: int | None) -> list[Coordinates]:
@@ -195,17 +209,16 @@ def _steps(node: Range, path: Path, points: int | None) -> list[float]:
             f"a grid over {name} = {node.kind}({node.low:g}, {node.high:g}) needs a number of points: "
             "give points=5, or list the values with choice(...)"
         )
-    if points < 2:
-        raise UsageError(f"points is {points!r}; a grid needs at least 2 for each range")
     return [i / (points - 1) for i in range(points)]
 
 
-def _size(node: Any) -> float:
-    """How many different trials a space holds: infinite where a range is continuous."""
+def _size(node: Any, points: int | None = None) -> float:
+    """How many trials a space holds, with at most ``points`` a range: infinite where a range is continuous."""
+    most = math.inf if points is None else points
     if isinstance(node, Integers):
-        return node.high - node.low + 1
+        return min(node.high - node.low + 1, most)
     if isinstance(node, Range):
-        return math.inf
+        return most
     if isinstance(node, Choice):
-        return sum(_size(option) for option in node.options)
-    return math.prod(_size(child) for _, child in children(node))
+        return sum(_size(option, points) for option in node.options)
+    return math.prod(_size(child, points) for _, child in children(node))

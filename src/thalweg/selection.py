@@ -9,17 +9,17 @@ optimum may lie outside.
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import jax
 import numpy as np
 
 from thalweg.errors import DivergedError, UsageError, nearest
 from thalweg.ranges import Choice, Integers, Range
 from thalweg.recipe import Recipe
-from thalweg.recipe_files import encode
 from thalweg.search import Coordinates, active, option_index
 from thalweg.training import TrialRecord
 from thalweg.training.status import DIVERGED
@@ -121,10 +121,11 @@ def select(recipes: Sequence[Recipe], records: Sequence[TrialRecord], rule: str 
 
 def _groups(recipes: Sequence[Recipe], records: Sequence[TrialRecord]) -> list[Group]:
     finished = any(record.status and record.status.finished for record in records)
-    members: dict[str, list[int]] = {}
+    members: dict[Any, list[int]] = {}
     for number, recipe in enumerate(recipes):
-        key = json.dumps(encode(dataclasses.replace(recipe, seed=0)), sort_keys=True)
-        members.setdefault(key, []).append(number)
+        # Leaves and structure, not names: two Python functions may share a name, as those of all Optax chains do.
+        leaves, structure = jax.tree.flatten(dataclasses.replace(recipe, seed=0))
+        members.setdefault((structure, *map(_hashable, leaves)), []).append(number)
     groups = []
     for trials in members.values():
         done = [i for i in trials if _selectable(records[i], finished)]
@@ -135,8 +136,12 @@ def _groups(recipes: Sequence[Recipe], records: Sequence[TrialRecord]) -> list[G
     return groups
 
 
+def _hashable(leaf: Any) -> Any:
+    return (leaf.shape, leaf.tobytes()) if hasattr(leaf, "tobytes") else leaf
+
+
 def _selectable(record: TrialRecord, finished: bool) -> bool:
-    """Finished trials compete; where an interruption left none, those that it cut short do."""
+    """Finished trials compete; where there is none, those that were pruned or cut short do, with what they had."""
     if record.status is None or record.status.name == DIVERGED or record.correct is None:
         return False
     return record.status.finished or not finished
@@ -149,7 +154,13 @@ def _examples(records: Sequence[TrialRecord], group: Group) -> int:
 
 
 def _compare(records: Sequence[TrialRecord], best: int, others: Sequence[Group]) -> dict[int, float]:
-    """Test the winner against each other group's best trial, and adjust for how many there are."""
+    """Test the winner against each other group's best trial, and adjust for how many there are.
+
+    What this promises: the truly best trial is the winner or stays among the
+    tied, but for 5 % of sweeps (multiple comparisons with the best, Hsu 1984).
+    It does not promise that every trial left out is worse: the winner was picked
+    for its luck too, so among many equal trials one or another is left out.
+    """
     rivals = [max(group.trials, key=lambda i: records[i].last("validation_accuracy")) for group in others]
     winner = records[best].correct
     assert winner is not None
@@ -176,7 +187,7 @@ def mcnemar(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Return Holm's adjusted p-values (1979): all are valid together, at any number of tests."""
+    """Return Holm's adjusted p-values (1979): for hypotheses fixed beforehand, valid together at any number."""
     order = np.argsort(p_values, kind="stable")
     adjusted = [0.0] * len(p_values)
     highest = 0.0
@@ -205,6 +216,8 @@ def edges(space: Recipe, coordinates: Coordinates) -> list[Edge]:
     """List the numbers of a trial that lie in the outer twentieth of the range they were searched in."""
     found = []
     for dimension in active(space, coordinates):
+        if dimension.path == ("seed",):
+            continue  # seeds have no order, so their range has no edge
         u = coordinates[dimension.path]
         place = dimension.range
         if isinstance(place, Choice):
@@ -217,15 +230,17 @@ def edges(space: Recipe, coordinates: Coordinates) -> list[Edge]:
 
 def _side(place: Range, u: float) -> str | None:
     if isinstance(place, Integers):
-        value = place.at(u)
-        return "low" if value == place.low else "high" if value == place.high else None
+        if place.high - place.low < 2:
+            return None  # of two numbers each is an end
+        if (value := place.at(u)) in (place.low, place.high):
+            return "low" if value == place.low else "high"
     return "low" if u < _EDGE else "high" if u > 1 - _EDGE else None
 
 
 def _choice_edge(name: str, place: Choice, u: float) -> Edge | None:
     """The least or the largest of three or more numbers to choose from is an edge too."""
     values = [v for v in place.options if isinstance(v, (int, float)) and not isinstance(v, bool)]
-    if len(values) < max(3, len(place.options)):
+    if len(values) < len(place.options) or len(set(values)) < 3:
         return None
     value = values[option_index(place, u)]
     low, high = min(values), max(values)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from thalweg.data import Dataset, Split, check_trainable, describe, load, match_classes, obstacles, summarize
+from thalweg.data import Dataset, Split, builtin, check_trainable, describe, load, match_classes, obstacles, summarize
 from thalweg.data import dataset as module
 from thalweg.errors import DataError
 
@@ -86,8 +86,13 @@ def test_fingerprint_is_the_documented_sha256_and_stays_what_it_is() -> None:
     import hashlib
 
     expected = hashlib.sha256(
-        b"train uint8 (2, 2)\n" + bytes([1, 2, 3, 4]) + b"labels\n" + bytes([0, 0, 0, 0, 1, 0, 0, 0])
-        + b"class 1\na" + b"class 2\n" + "é".encode()
+        b"train uint8 (2, 2)\n"
+        + bytes([1, 2, 3, 4])
+        + b"labels\n"
+        + bytes([0, 0, 0, 0, 1, 0, 0, 0])
+        + b"class 1\na"
+        + b"class 2\n"
+        + "é".encode()
     ).hexdigest()
     assert data.fingerprint() == expected
 
@@ -112,7 +117,7 @@ def test_matching_keeps_every_name(order: list[str], labels: list[int]) -> None:
 
 def test_matching_refuses_a_class_the_model_does_not_know() -> None:
     data = Dataset("d", "s", split([0, 1]), ("cat", "dgo"))
-    with pytest.raises(DataError, match="'dgo' is unknown to the model.*did you mean 'dog'"):
+    with pytest.raises(DataError, match=r"'dgo' is unknown to the model.*did you mean 'dog'"):
         match_classes(data, ("cat", "dog"))
     unused = Dataset("d", "s", split([0, 0]), ("cat", "dgo"))
     assert match_classes(unused, ("dog", "cat")).train.labels.tolist() == [1, 1]
@@ -122,8 +127,13 @@ def test_matching_refuses_a_class_the_model_does_not_know() -> None:
 
 def test_describe_counts_what_is_there() -> None:
     x = np.array([[1, 5, 0], [2, 5, 0], [4, 5, 0]], np.float32)
-    data = Dataset("d", "somewhere", Split(x, np.array([0, 1, 1], np.int32)), ("a", "b"),
-                   test=Split(x[:1], np.array([0], np.int32)))
+    data = Dataset(
+        "d",
+        "somewhere",
+        Split(x, np.array([0, 1, 1], np.int32)),
+        ("a", "b"),
+        test=Split(x[:1], np.array([0], np.int32)),
+    )
     facts = describe(data)
     assert facts["constant_features"] == 2
     assert (facts["lowest"], facts["highest"]) == (0.0, 5.0)
@@ -149,6 +159,12 @@ def test_digits_are_the_built_in_ones() -> None:
     assert data.classes == tuple("0123456789")
     check_trainable(data)
     assert load(data) is data
+
+
+def test_digits_come_from_the_loader_where_the_file_has_moved(monkeypatch: pytest.MonkeyPatch) -> None:
+    here = load("digits").fingerprint()
+    monkeypatch.setattr(builtin, "find_spec", lambda name: None)
+    assert load("digits").fingerprint() == here
 
 
 def test_summary_of_many_classes_is_cut() -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from thalweg.artifacts.atomic import write_bytes
@@ -21,7 +22,8 @@ from thalweg.errors import DataError, UsageError
 from thalweg.fitted import FittedModel
 from thalweg.models import as_model
 from thalweg.recipe import Recipe
-from thalweg.recipe_files import decode, encode
+from thalweg.recipe_files import Named, decode, encode, kinds
+from thalweg.search import dimensions
 
 __all__ = ["load_model", "save_model", "serialise_model"]
 
@@ -51,33 +53,31 @@ def serialise_model(model: FittedModel) -> bytes:
         "feature_shape": model.feature_shape,
         "preprocessing": model.preprocessing.kind,
     }
-    return save({name: np.ascontiguousarray(a) for name, a in tensors.items()}, {_KEY: json.dumps(about)})
+    # Not np.ascontiguousarray: that makes a vector of a single number.
+    return save({name: np.asarray(a, order="C") for name, a in tensors.items()}, {_KEY: json.dumps(about)})
 
 
 def load_model(path: str | Path, model: Any = None) -> FittedModel:
     """Read a model file.
 
     ``model`` is needed only where the recipe's model was a pair of Python
-    functions, which no file can hold: give the same pair again.
+    functions or a class of your own, which no file can hold: give the same again.
+    A loss, penalty or optimizer of that sort comes back as a `recipe_files.Named`:
+    the model predicts, and what would use it says what is missing.
     """
-    tensors, about = _read(Path(path))
+    path = Path(path)
+    tensors, about = _read(path)
     try:
         recipe = _recipe(about["recipe"], model)
-        classes = tuple(str(name) for name in about["classes"])
-        shape = tuple(int(size) for size in about["feature_shape"])
-        kind = about["preprocessing"]
-        preprocessing = Preprocessing(kind, tensors["preprocessing.shift"], tensors["preprocessing.scale"])
-        params, state = _trees(recipe, shape, classes, tensors)
+        classes, shape = _classes(about["classes"]), _shape(about["feature_shape"])
+        preprocessing = _preprocessing(about["preprocessing"], shape, tensors)
+        params, state = _trees(recipe, shape, len(classes), tensors)
     except UsageError as error:
         raise DataError(f"{path}: its recipe cannot be used: {error}") from error
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise DataError(
             f"{path} is damaged: {type(error).__name__} {error}; take the file from its source again"
         ) from error
-    if kind not in KINDS or not all(a.shape in ((), shape) for a in (preprocessing.shift, preprocessing.scale)):
-        raise DataError(
-            f"{path} is damaged: its preprocessing does not fit its features; take it from its source again"
-        )
     return FittedModel(recipe, params, state, preprocessing, classes, shape)
 
 
@@ -96,7 +96,7 @@ def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         raise DataError(f"{path} is no model file: {error}; give a run folder or its model.safetensors") from error
     try:
         about = json.loads(metadata[_KEY])
-    except (KeyError, json.JSONDecodeError, RecursionError):
+    except (KeyError, ValueError, RecursionError):
         raise DataError(
             f"{path} holds arrays, but was not written by thalweg; give a run's model.safetensors"
         ) from None
@@ -109,37 +109,90 @@ def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
 
 
 def _recipe(encoded: dict[str, Any], model: Any) -> Recipe:
+    """Decode the recipe, but for the parts that were Python code."""
+    if not isinstance(encoded, dict):
+        raise ValueError("recipe")
+    given: dict[str, Any] = {
+        role: Named(role, json.dumps(encoded[role]))
+        for role in ("loss", "penalty", "optimizer")
+        if _is_foreign(role, encoded.get(role))
+    }
     if model is not None:
-        rest = {key: value for key, value in encoded.items() if key != "model"}
-        return dataclasses.replace(decode(rest), model=as_model(model))
-    if encoded["model"]["kind"] == "functions":
+        given["model"] = as_model(model)
+    elif _is_foreign("model", encoded.get("model")):
         raise UsageError(
-            "its model is a pair of Python functions, which a file cannot hold; "
-            "load it in Python with load_model(path, model=(init, apply))"
+            f"its model is of kind {encoded['model']['kind']!r}: Python code, which a file cannot hold; "
+            "load it in Python with load_model(path, model=...), giving the same model or pair (init, apply) again"
         )
-    return decode(encoded)
+    recipe = dataclasses.replace(decode({key: part for key, part in encoded.items() if key not in given}), **given)
+    if found := dimensions(recipe):
+        raise UsageError(f"it leaves {found[0].name} open: a fitted model has one value for each")
+    return recipe
 
 
-def _trees(recipe: Recipe, shape: tuple[int, ...], classes: tuple[str, ...], tensors: dict[str, np.ndarray]) -> Any:
+def _is_foreign(role: str, part: Any) -> bool:
+    return isinstance(part, dict) and isinstance(part.get("kind"), str) and part["kind"] not in kinds(role)
+
+
+def _classes(names: Any) -> tuple[str, ...]:
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+        raise ValueError("class names")
+    if len(set(names)) != len(names):
+        raise ValueError("a class name stands twice")
+    return tuple(names)
+
+
+def _shape(sizes: Any) -> tuple[int, ...]:
+    if not isinstance(sizes, list) or not all(type(size) is int and size >= 1 for size in sizes):
+        raise ValueError("feature shape")
+    if math.prod(sizes) > 2**40:
+        raise ValueError("feature shape")
+    return tuple(sizes)
+
+
+def _preprocessing(kind: Any, shape: tuple[int, ...], tensors: dict[str, np.ndarray]) -> Preprocessing:
+    shift, scale = (tensors.pop(f"preprocessing.{name}") for name in ("shift", "scale"))
+    for array in (shift, scale):
+        if array.shape not in ((), shape) or array.dtype != np.float32 or not np.isfinite(array).all():
+            raise ValueError("preprocessing")
+    if kind not in KINDS:
+        raise ValueError("preprocessing")
+    return Preprocessing(kind, shift, scale)
+
+
+def _trees(recipe: Recipe, shape: tuple[int, ...], classes: int, tensors: dict[str, np.ndarray]) -> tuple[Any, Any]:
     """Put the arrays back into the trees that the model's `init` makes, checking their shapes."""
-    if not classes or len(set(classes)) != len(classes) or any(size < 1 for size in shape) or math.prod(shape) > 2**40:
-        raise ValueError("classes or feature shape")
-    expected = jax.eval_shape(lambda: recipe.model.init(jax.random.key(0), shape, len(classes)))
-    return tuple(_filled(name, tree, tensors) for name, tree in zip(("params", "state"), expected, strict=True))
+    expected = jax.eval_shape(lambda: recipe.model.init(jax.random.key(0), shape, classes))
+    params, state = (_filled(name, tree, tensors) for name, tree in zip(("params", "state"), expected, strict=True))
+    if tensors:
+        raise ValueError(f"{min(tensors)} belongs to no part of the model")
+    if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(params)):
+        raise ValueError("a parameter is not finite")
+    return params, state
 
 
 def _filled(prefix: str, tree: Any, tensors: dict[str, np.ndarray]) -> Any:
     def array(path: Any, leaf: Any) -> np.ndarray:
-        found = tensors[_name(prefix, path)]
-        if found.shape != leaf.shape:
-            raise ValueError(f"{_name(prefix, path)} has shape {found.shape}, not {leaf.shape}")
+        name = _name(prefix, path)
+        found = tensors.pop(name)
+        if found.shape != leaf.shape or not _same_sort(found.dtype, leaf.dtype):
+            raise ValueError(f"{name} is {found.dtype}{list(found.shape)}, not {leaf.dtype}{list(leaf.shape)}")
         return found
 
     return jax.tree_util.tree_map_with_path(array, tree)
 
 
+def _same_sort(found: Any, expected: Any) -> bool:
+    """Floats for floats of any precision (a model may have been trained in float64), else the very type."""
+    return found == expected or all(jnp.issubdtype(dtype, jnp.floating) for dtype in (found, expected))
+
+
 def _named(prefix: str, tree: Any) -> dict[str, np.ndarray]:
-    return {_name(prefix, path): np.asarray(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    named = {_name(prefix, path): np.asarray(leaf) for path, leaf in leaves}
+    if len(named) < len(leaves):
+        raise UsageError(f"the model's {prefix} have two arrays of one name ({', '.join(named)}); name them apart")
+    return named
 
 
 def _name(prefix: str, path: Any) -> str:

@@ -22,11 +22,16 @@ app = App(
     suppress_keyboard_interrupt=False,
 )
 # Commands are named by their module and loaded when called: `thalweg --help` need not wait for JAX.
-app.command("thalweg.cli.train:sweep", name="sweep")
-app.command("thalweg.cli.train:fit", name="fit")
-app.command("thalweg.cli.use:predict", name="predict")
-app.command("thalweg.cli.use:score", name="score")
-app.command("thalweg.cli.use:info", name="info")
+for _order, (_name, _home, _help) in enumerate(
+    (
+        ("sweep", "train", "Search recipes, select on validation, score the test split once, write the run folder."),
+        ("fit", "train", "Train one recipe, score the test split once, write the run folder."),
+        ("predict", "use", "Predict the class of every example: a table of name and class on stdout."),
+        ("score", "use", "Score a model on labelled data; classes are matched by name."),
+        ("info", "use", "Say what is in a data set, a run folder or a model file."),
+    )
+):
+    app.command(f"thalweg.cli.{_home}:{_name}", name=_name, help=_help, sort_key=_order)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -43,6 +43,8 @@ def check_memory(where: str | Path, needed: int, remedy: str) -> None:
 
     A few bytes of damaged or hostile header can ask for any size, and Linux grants it until the pages are touched.
     """
+    if not hasattr(os, "sysconf"):  # Windows refuses by itself what it cannot grant
+        return
     physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if needed > physical:
         raise DataError(

@@ -9,6 +9,7 @@ import zlib
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -23,6 +24,7 @@ TEXT_SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
 PARQUET_SUFFIXES = (".parquet", ".pq")
 # A gzip file of one repeated character expands a thousandfold; tables of numbers two- to tenfold.
 _MAX_EXPANSION = 100
+_FREE_TEXT = 2**28
 _MAX_LINE = 2**26
 _BATCH_ROWS = 2**14
 _NUMBER = re.compile(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*")
@@ -60,14 +62,14 @@ def read_columns(path: Path, decide: Callable[[Sequence[str]], tuple[str, ...]])
 def _read_text(path: Path, decide: Callable[[Sequence[str]], tuple[str, ...]]) -> Columns:
     tabs = ".tsv" in path.name.lower()
     with _open_text(path) as file:
-        lines = _lines(csv.reader(_bounded(file, path), delimiter="\t" if tabs else ",", strict=True), path)
+        lines = _rows(file, path, "\t" if tabs else ",")
         _, header = next(lines, (0, []))
         _check_header(header, path)
         texts = decide(header)
         kept = sorted((header.index(name) for name in texts), reverse=True)
         cells: dict[int, list[str]] = {i: [] for i in kept}
         names = tuple(name for name in header if name not in texts)
-        # array's extend over map(float, ...) runs in C and grows in place: 10 million cells in 3 to 4 s, 40 MB.
+        # array's extend over map(float, ...) runs in C and grows in place; NumPy's loadtxt is no faster.
         numbers = array("f")
         rows = 0
         for line, row in lines:
@@ -95,21 +97,28 @@ def _check_header(header: Sequence[str], path: Path) -> None:
         raise DataError(f"{path}: its first line holds numbers; add a header line that names the columns")
 
 
-def _lines(reader: Any, path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Yield (line number, cells) of the lines that are not blank."""
-    while True:
+def _rows(file: TextIO, path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield (line number, cells) of the lines that are not blank.
+
+    A line without quotes is split as it stands, many times as fast as by csv, which reads the others with whatever
+    lines they go on to.
+    """
+    lines = _bounded(file, path)
+    number = 0
+    for line in lines:
+        number += 1
+        if not line.strip():
+            continue
+        if '"' not in line:
+            yield number, line.rstrip("\r\n").split(delimiter)
+            continue
+        reader = csv.reader(chain([line], lines), delimiter=delimiter, strict=True)
         try:
-            row = next(reader, None)
+            cells = next(reader)
         except csv.Error as error:
-            raise DataError(f"{path}: line {reader.line_num}: {error}; mend it there") from error
-        except UnicodeDecodeError as error:
-            raise DataError(f"{path}: after line {reader.line_num}: is not UTF-8 text; save it as UTF-8") from error
-        except (OSError, EOFError, zlib.error) as error:
-            raise DataError(f"{path}: is damaged or truncated ({error}); make or fetch it again") from error
-        if row is None:
-            return
-        if row:
-            yield reader.line_num, row
+            raise DataError(f"{path}: line {number}: {error}; mend it there") from error
+        yield number, cells
+        number += reader.line_num - 1
 
 
 def _bad_cell(path: Path, line: int, row: Sequence[str], names: Sequence[str]) -> DataError:
@@ -138,9 +147,17 @@ def _open_text(path: Path) -> TextIO:
 
 def _bounded(file: TextIO, path: Path) -> Iterator[str]:
     """The lines of a text, up to limits that no table of numbers reaches and a decompression bomb does."""
-    limit = 2**28 + _MAX_EXPANSION * path.stat().st_size
+    limit = _FREE_TEXT + _MAX_EXPANSION * path.stat().st_size
     count = 0
-    while line := file.readline(_MAX_LINE):
+    while True:
+        try:
+            line = file.readline(_MAX_LINE)
+        except UnicodeDecodeError as error:
+            raise DataError(f"{path}: is not UTF-8 text ({error.reason}); save it as UTF-8") from error
+        except (OSError, EOFError, zlib.error) as error:
+            raise DataError(f"{path}: is damaged or truncated ({error}); make or fetch it again") from error
+        if not line:
+            return
         count += len(line)
         if len(line) == _MAX_LINE or count > limit:
             raise DataError(f"{path}: has lines of over {_MAX_LINE:,} characters, or is a decompression bomb")

@@ -62,7 +62,6 @@ def _read_container(path: Path, options: Options, opener: Callable[[Path], Any],
 READERS: tuple[Reader, ...] = (
     Reader(".npz", _ends(".npz"), arrays.read_npz),
     Reader(".npy (labels beside it)", _ends(".npy"), arrays.read_npy),
-    Reader("IDX (MNIST), plain or gzip", idx.recognises, idx.read),
     Reader("CSV or TSV, plain or gzip", _ends(*tables.TEXT_SUFFIXES), tables.read, ("label", "image_size")),
     Reader("Parquet", _ends(*tables.PARQUET_SUFFIXES), tables.read, ("label", "image_size")),
     Reader("CIFAR-10/100 binary (.bin)", _ends(".bin"), cifar.read_file, ("label",)),
@@ -72,6 +71,8 @@ READERS: tuple[Reader, ...] = (
         _read_archive,
         ("label", "image_size"),
     ),
+    # IDX is known by its first bytes too, which a CIFAR file may have by chance: it comes after all fixed endings.
+    Reader("IDX (MNIST), plain or gzip", idx.recognises, idx.read),
     Reader("folder of .npy files", arrays.is_npy_folder, arrays.read_npy_folder),
     Reader(
         "folder of tables (train.csv, test.csv)", tables.is_table_folder, tables.read_folder, ("label", "image_size")
@@ -140,13 +141,13 @@ def _load_path(path: Path, options: Options) -> Dataset:
     if not there:
         raise DataError(f"{path}: no such file or folder{_near(path)}; the name 'digits' needs no file")
     cifar.refuse_pickles(path, [path.name])
-    for reader in READERS:
-        if reader.recognises(path):
+    try:
+        reader = next((reader for reader in READERS if reader.recognises(path)), None)
+        if reader is not None:
             _refuse_unused(options, str(path), reader.takes)
-            try:
-                return reader.read(path, options)
-            except (OSError, MemoryError) as error:
-                raise DataError(f"{path}: cannot be read: {error}") from error
+            return reader.read(path, options)
+    except (OSError, MemoryError) as error:
+        raise DataError(f"{path}: cannot be read: {error}") from error
     known = "; ".join(reader.name for reader in READERS)
     raise DataError(f"{path}: its format is not known by its name or its first bytes. Known are: {known}")
 

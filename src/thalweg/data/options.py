@@ -32,7 +32,7 @@ class Options:
             raise UsageError(f"max_pixels is {max_pixels!r}; give a whole number of at least 1")
         size = None
         if image_size is not None:
-            size = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
+            size = tuple(image_size) if isinstance(image_size, (tuple, list)) else (image_size, image_size)
             if len(size) != 2 or any(isinstance(n, bool) or not isinstance(n, int) or n < 1 for n in size):
                 raise UsageError(f"image_size is {image_size!r}; give (height, width) in pixels, such as (32, 32)")
             if size[0] * size[1] > max_pixels:

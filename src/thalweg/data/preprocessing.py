@@ -17,10 +17,11 @@ from thalweg.errors import DataError, UsageError, nearest
 __all__ = ["KINDS", "Preprocessing", "fit_preprocessing"]
 
 KINDS = ("none", "scale", "center", "standardize")
+_FLOAT32 = np.finfo(np.float32)
 _CHUNK = 1 << 22  # numbers converted to float64 at a time: 32 MiB
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Preprocessing:
     """``transform(x) = (x − shift) · scale`` as float32.
 
@@ -42,7 +43,9 @@ class Preprocessing:
 
     def transform(self, features: Any) -> Any:
         """Apply the map to NumPy or JAX features of shape (N, *feature_shape)."""
-        return (features.astype(np.float32) - self.shift) * self.scale
+        # One leading axis more, said openly: JAX can be told to refuse ranks that differ.
+        shift, scale = (np.broadcast_to(a, features.shape[1:])[None] for a in (self.shift, self.scale))
+        return (features.astype(np.float32) - shift) * scale
 
 
 def fit_preprocessing(features: np.ndarray, kind: str | None = "auto") -> Preprocessing:
@@ -64,13 +67,14 @@ def fit_preprocessing(features: np.ndarray, kind: str | None = "auto") -> Prepro
         spread = float(np.sqrt(variance.mean()))
         scale = np.asarray(1 / spread if spread > 0 else 1.0)
     else:
-        # Rounding leaves a constant feature of value c a variance near (1e-8 c)²: that is zero too.
+        # Features are float32: a spread below the mean's last digit (6e-8 to 1.2e-7 of it) is rounding, not signal.
         constant = variance <= (1e-7 * np.abs(mean)) ** 2
         scale = np.where(constant, 0.0, 1 / np.sqrt(np.where(constant, 1.0, variance)))
-    limit = np.finfo(np.float32).max
-    if not (np.all(np.abs(mean) < limit) and np.all(scale < limit)):
+    normal = (scale == 0) | (scale > _FLOAT32.tiny) & (scale < _FLOAT32.max)
+    if not (np.all(np.abs(mean) < _FLOAT32.max) and np.all(normal)):
         raise DataError(
-            "the features' mean or spread leaves the range of float32; rescale them to numbers of ordinary size first"
+            "the features' mean or spread is NaN or leaves the range of float32; rescale them to numbers of ordinary "
+            "size first"
         )
     return Preprocessing(kind, mean.astype(np.float32), scale.astype(np.float32))
 
@@ -93,7 +97,7 @@ def _moments(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     not cancel the variance's digits away.
     """
     count = len(features)
-    origin = features[0].astype(np.float64)
+    origin = np.asarray(features[0], np.float64)
     total, squares = np.zeros_like(origin), np.zeros_like(origin)
     rows = max(1, _CHUNK // max(1, origin.size))
     for start in range(0, count, rows):

@@ -13,6 +13,7 @@ import numpy as np
 
 from thalweg.data.dataset import Dataset, Split
 from thalweg.errors import DataError, UsageError
+from thalweg.fields import check_integer
 
 __all__ = ["join", "split_dataset", "stratified"]
 
@@ -30,8 +31,9 @@ def split_dataset(
     from 20,000 examples on.
     """
     for name, share in (("validation", validation), ("test", test)):
-        if share is not None and not 0 < share < 1:
+        if share is not None and not (isinstance(share, (float, np.floating)) and 0 < share < 1):
             raise UsageError(f"{name} is {share!r}; give a share between 0 and 1, such as 0.2")
+    check_integer("splits", "seed", seed, least=0)
     if dataset.test is None:
         kept, held = _cut(dataset, 0.2 if test is None else test, np.random.SeedSequence([seed, 1]))
         dataset = replace(dataset, train=kept, test=held)
@@ -49,16 +51,19 @@ def join(first: Split, second: Split) -> Split:
     return Split(np.concatenate([first.features, second.features]), np.concatenate([first.labels, second.labels]))
 
 
-def stratified(labels: np.ndarray, share: float, seed: np.random.SeedSequence) -> tuple[np.ndarray, np.ndarray]:
+def stratified(
+    labels: np.ndarray, share: float, seed: np.random.SeedSequence, *, keep: int = 1
+) -> tuple[np.ndarray, np.ndarray]:
     """Return sorted indices (kept, held) with about ``share`` of every class held.
 
-    Each class gives its rounded share, at least one example and never all.
+    Each class gives its rounded share, at least one example, but always keeps
+    ``keep``: one that has no more gives none.
     """
     generator = np.random.default_rng(seed)
     held = []
     for label in np.unique(labels):
         members = generator.permutation(np.flatnonzero(labels == label))
-        count = min(max(1, round(share * len(members))), len(members) - 1)
+        count = max(0, min(max(1, round(share * len(members))), len(members) - keep))
         held.append(members[:count])
     chosen = np.zeros(len(labels), bool)
     chosen[np.concatenate(held)] = True
@@ -71,13 +76,13 @@ def _cut(dataset: Dataset, share: float, seed: np.random.SeedSequence) -> tuple[
     counts = np.bincount(labels, minlength=len(dataset.classes))
     # Whatever is drawn first, each class must be left with one example to train on and one for each split.
     needed = 1 + (dataset.test is None) + (dataset.validation is None)
-    for name, count in zip(dataset.classes, counts, strict=True):
+    for name, count in zip(dataset.classes, counts.tolist(), strict=True):
         if count < needed:
             raise DataError(
                 f"class {name!r} has {count} example{'s' * (count != 1)}; {needed} are needed to give each split one: "
                 "add examples, or leave the class out"
             )
-    kept, held = stratified(labels, share, seed)
+    kept, held = stratified(labels, share, seed, keep=needed - 1)
     return _take(dataset.train, kept), _take(dataset.train, held)
 
 

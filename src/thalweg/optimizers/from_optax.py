@@ -98,32 +98,21 @@ class Optax(Optimizer):
         return self.factory(**numbers, **dict(self.options))
 
 
-class Transformation(Optimizer):
+class Transformation(eqx.Module):
     """A pair of ``init`` and ``update``, such as an Optax transformation, as it is.
 
     Its numbers are fixed within its functions, so trials cannot differ in them;
-    `Optax` takes the function that builds it, and does not have that limit.
+    nor does it tell its learning rate, so it has no ``step_size`` for a proximal
+    penalty. `Optax` takes the function that builds it, and has neither limit.
     """
 
-    name: ClassVar[str] = "Transformation"
-    learning_rate: Any = eqx.field(init=False)
     transformation: Any = eqx.field(static=True)
-
-    def __init__(self, transformation: Any) -> None:
-        self.learning_rate = None
-        self.transformation = transformation
 
     def init(self, params: Tree) -> Any:
         return self.transformation.init(params)
 
     def update(self, gradients: Tree, state: Any, params: Tree = None) -> tuple[Tree, Any]:
         return self.transformation.update(gradients, state, params)
-
-    def step_size(self, state: Any, params: Tree) -> Tree:
-        raise UsageError(
-            "an Optax transformation does not tell its learning rate, which a penalty with a proximal step needs; "
-            "give optimizers.Optax(factory, learning_rate), such as Optax(optax.lion, 1e-3)"
-        )
 
 
 def as_optimizer(value: Any) -> Any:

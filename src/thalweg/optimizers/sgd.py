@@ -49,7 +49,8 @@ class SGD(Conventional):
         learning_rate: α, a number or a schedule.
         momentum: ρ in [0, 1), often 0.9 or 0.99; None keeps no buffer.
         nesterov: whether the momentum is Nesterov's.
-        dampening: d; the buffer receives (1 − d) g. None is none.
+        dampening: d; the buffer receives (1 − d) g, in PyTorch's convention from the
+            second step on. None is none.
         weight_decay: λ; None is none. Its gradient λx joins g (in Keras'
             convention x −= αλx beside the step). Biases are spared in the
             "thalweg" convention.

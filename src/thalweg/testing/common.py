@@ -18,7 +18,7 @@ from thalweg.errors import UsageError
 
 __all__ = [
     "attempt", "check_attributes", "check_bad_numbers", "check_batching", "check_close", "check_deterministic",
-    "check_rebuild", "double", "fail", "kink", "name_of", "numbers", "stacked", "variant",
+    "check_rebuild", "differences", "double", "fail", "kink", "name_of", "numbers", "stacked", "variant",
 ]  # fmt: skip
 
 T = TypeVar("T")
@@ -64,7 +64,7 @@ def check_close(part: Any, what: str, actual: Any, expected: Any, *, rtol: float
         if not np.allclose(x, y, rtol=rtol, atol=atol, equal_nan=True):
             with np.errstate(invalid="ignore"):
                 worst = np.nanargmax(np.where(np.isnan(x - y), np.inf, abs(x - y)))
-            fail(part, f"{what}: they differ, at worst {x.flat[worst]!r} beside {y.flat[worst]!r}")
+            fail(part, f"{what}: they differ, at worst {float(x.flat[worst])!r} beside {float(y.flat[worst])!r}")
 
 
 def _structure(tree: Any) -> Any:
@@ -201,6 +201,15 @@ def _member(batch: Any, i: int) -> Any:
 def check_deterministic(part: Any, call: Callable[[], Any]) -> None:
     """Fail unless two calls give the same bits."""
     check_close(part, "two equal calls", call(), call(), rtol=0)
+
+
+def differences(function: Callable[[jax.Array], jax.Array], x: jax.Array) -> np.ndarray:
+    """Return the gradient of a scalar function by centred differences, entry by entry. In float64."""
+    h = 1e-6
+    steps = h * np.eye(x.size).reshape(-1, *x.shape)
+    near = np.concatenate([np.asarray(x) + steps, np.asarray(x) - steps])
+    values = np.asarray(jax.jit(jax.vmap(function))(near))
+    return ((values[: x.size] - values[x.size :]) / (2 * h)).reshape(x.shape)
 
 
 def kink(gradient: Callable[[jax.Array], jax.Array], start: jax.Array, end: jax.Array) -> float:

@@ -7,6 +7,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from thalweg.losses import Softmax
 from thalweg.models import as_model
@@ -66,16 +67,17 @@ def _check_scores(model: Any, params: Any, state: Any, x: jax.Array, classes: in
             scores, after = model.apply(params, state, x, key=key, training=training)
         if scores.shape != (BATCH, classes) or not jnp.issubdtype(scores.dtype, jnp.floating):
             fail(model, f"scores are {scores.dtype}{list(scores.shape)}; return floats {(BATCH, classes)}")
-        if not jnp.isfinite(scores).all():
+        if not np.isfinite(scores).all():
             fail(model, f"scores of fresh params are not finite (training={training})")
         if _outline(after) != _outline(state):
             fail(model, f"apply changed the state from {_outline(state)} to {_outline(after)}; keep its structure")
 
 
 def _check_evaluation(model: Any, params: Any, state: Any, x: jax.Array) -> None:
-    scores, after = model.apply(params, state, x, key=None, training=False)
-    rows = jnp.concatenate([model.apply(params, state, row[None], key=None, training=False)[0] for row in x])
-    size = float(jnp.abs(scores).max())
+    evaluate = jax.jit(lambda x: model.apply(params, state, x, key=None, training=False))
+    scores, after = evaluate(x)
+    rows = np.concatenate([evaluate(x[i : i + 1])[0] for i in range(BATCH)])
+    size = float(np.abs(scores).max())
     check_close(model, "examples one by one, and together", rows, scores, rtol=1e-4, atol=1e-5 * size)
     check_close(model, "the state after and before an evaluation", after, state, rtol=0)
 
@@ -85,23 +87,23 @@ def _check_stacked_params(model: Any, x: jax.Array, input_shape: tuple[int, ...]
         return model.apply(params, state, x, key=jax.random.key(2), training=True)[0]
 
     trials = [model.init(key, input_shape, classes) for key in jax.random.split(jax.random.key(3), 3)]
+    alone = np.stack([jax.jit(scores)(*trial) for trial in trials])
     batch = jax.tree.map(lambda *leaves: jnp.stack(leaves), *trials)
+    if not jax.tree.leaves(batch):
+        return
     with attempt(model, "apply under jax.vmap, for stacked params and one batch"):
-        together = jax.jit(jax.vmap(scores))(*batch) if jax.tree.leaves(batch) else jnp.stack([scores(*trials[0])] * 3)
-    alone = jnp.stack([scores(*trial) for trial in trials])
-    size = float(jnp.abs(alone).max())
+        together = jax.jit(jax.vmap(scores))(*batch)
+    size = float(np.abs(alone).max())
     check_close(model, "trials side by side, and alone", together, alone, rtol=1e-4, atol=1e-5 * size)
 
 
 def _check_gradient(model: Any, x: jax.Array, input_shape: tuple[int, ...], classes: int) -> None:
     """Along one random direction in the params; in float64, so that a wrong derivative stands out."""
     params, state = model.init(jax.random.key(0), input_shape, classes)
-    params = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), params)
-    leaves, structure = jax.tree.flatten(params)
-    keys = jax.random.split(jax.random.key(4), max(1, len(leaves)))
-    draws = [jax.random.normal(key, leaf.shape) for key, leaf in zip(keys, leaves, strict=False)]
-    direction = jax.tree.unflatten(structure, draws)
-    labels = jnp.arange(BATCH) % classes
+    rng = np.random.default_rng(0)
+    params = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), params)
+    direction = jax.tree.map(lambda leaf: rng.normal(size=leaf.shape), params)
+    labels = jnp.asarray(np.arange(BATCH) % classes)
 
     def along(t: Any) -> jax.Array:
         moved = jax.tree.map(lambda leaf, d: leaf + t * d, params, direction)
@@ -109,7 +111,7 @@ def _check_gradient(model: Any, x: jax.Array, input_shape: tuple[int, ...], clas
         return jnp.mean(Softmax()(scores, labels))
 
     with attempt(model, "its gradient"):
-        slope = jax.grad(along)(0.0)
-    h = 1e-6
-    numeric = (along(h) - along(-h)) / (2 * h)
+        slope = jax.jit(jax.grad(along))(0.0)
+    h, compiled = 1e-6, jax.jit(along)
+    numeric = (compiled(h) - compiled(-h)) / (2 * h)
     check_close(model, "its slope along a direction, and finite differences", slope, numeric, rtol=1e-5, atol=1e-7)

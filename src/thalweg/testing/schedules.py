@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from thalweg.testing.common import (
     attempt,
@@ -44,27 +45,27 @@ def check_schedule(schedule: Any) -> None:
     _check_values(schedule, bound, steps)
     check_close(schedule, "bound once and bound twice", again(steps), bound(steps), rtol=0)
     check_deterministic(schedule, lambda: bound(steps))
-    # A drop at a step that rounding may move is a jump, so the two ways must agree to float32 away from such steps.
     check_batching(bound, lambda one: (one(steps), jnp.asarray(one.base, jnp.float32)))
 
 
 def _check_values(schedule: Any, bound: Any, steps: jax.Array) -> None:
     with attempt(schedule, "calling it with an array of steps"):
-        rates = bound(steps)
-    if rates.shape != steps.shape or rates.dtype != jnp.float32:
+        rates = np.asarray(bound(steps))
+    if rates.shape != steps.shape or rates.dtype != np.float32:
         fail(schedule, f"it gives {rates.dtype}{list(rates.shape)} for {len(steps)} steps; one float32 rate each")
-    if not (jnp.isfinite(rates) & (rates >= 0)).all():
-        worst = int(jnp.argmin(jnp.where(jnp.isfinite(rates), rates, -jnp.inf)))
+    if not (np.isfinite(rates) & (rates >= 0)).all():
+        worst = int(np.argmin(np.where(np.isfinite(rates), rates, -np.inf)))
         fail(schedule, f"its rate is {rates[worst]} at step {steps[worst]}; rates are finite and at least 0")
     with attempt(schedule, "calling it with one step"):
-        single = jnp.stack([bound(step) for step in steps[::20]])
-    check_close(schedule, "steps one by one, and together", single, rates[::20], rtol=1e-6)
+        single = np.stack([bound(step) for step in steps[::50]])
+    check_close(schedule, "steps one by one, and together", single, rates[::50], rtol=1e-6)
     with attempt(schedule, "reading base"):
         base = float(jnp.asarray(schedule.base))
-    if not (jnp.isfinite(base) and base >= 0):
+    if not (np.isfinite(base) and base >= 0):
         fail(schedule, f"base is {base}; it must be the peak or the initial rate")
     with double():
-        wide = bound(steps)
-    if wide.dtype != jnp.float64:
+        wide = np.asarray(jax.jit(bound)(steps))
+    if wide.dtype != np.float64:
         fail(schedule, f"it gives {wide.dtype} where float64 is in force")
-    check_close(schedule, "float32 and float64", rates, wide.astype(jnp.float32), rtol=1e-4, atol=1e-6 * (base + 1e-30))
+    # Relative to the base: a rate that has almost vanished carries the rounding of what it was taken from.
+    check_close(schedule, "float32 and float64", rates, wide.astype(np.float32), rtol=1e-4, atol=1e-6 * base)

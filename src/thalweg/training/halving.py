@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from thalweg.errors import UsageError
-from thalweg.fields import check_number
+from thalweg.fields import check_integer, check_number, is_open
 
 __all__ = ["Halving"]
 
@@ -34,10 +34,11 @@ class Halving:
     rungs: int = 2
 
     def __post_init__(self) -> None:
+        for name in ("factor", "rungs"):
+            if is_open(value := getattr(self, name)):
+                raise UsageError(f"halving: {name} is {value!r}; give one number: how to halve is not searched")
         check_number("halving", "factor", self.factor, above=1)
-        check_number("halving", "rungs", self.rungs, least=1, whole=True)
-        if not isinstance(self.rungs, int):
-            raise UsageError(f"halving: rungs is {self.rungs!r}; give a whole number")
+        check_integer("halving", "rungs", self.rungs, least=1)
 
     @property
     def shares(self) -> tuple[float, ...]:
@@ -47,10 +48,10 @@ class Halving:
     def keep(self, accuracies: Sequence[float], losses: Sequence[float]) -> tuple[np.ndarray, int]:
         """Return which trials go on, as booleans, and how many that is.
 
-        Ranked by accuracy, ties by loss, then by order.
+        Ranked by accuracy, ties by loss, then by order; NaN comes last.
         """
-        count = max(1, math.ceil(len(accuracies) / self.factor))
-        order = np.lexsort((np.arange(len(losses)), np.asarray(losses), -np.asarray(accuracies)))
+        count = math.ceil(len(accuracies) / self.factor)  # at least 1 while there is a trial
+        order = np.lexsort((np.asarray(losses), -np.asarray(accuracies)))  # stable: order is the last tie-breaker
         kept = np.zeros(len(accuracies), bool)
         kept[order[:count]] = True
         return kept, count

@@ -15,6 +15,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from thalweg.optimizers import RandomSearch
 from thalweg.penalties import penalty_gradient, penalty_prox, penalty_value, weight_mask
 from thalweg.recipe import Recipe
 from thalweg.schedules import Given
@@ -80,7 +81,8 @@ def initialise(recipe: Recipe, key: jax.Array, input_shape: tuple[int, ...], cla
 
     def one(recipe: Recipe) -> TrialState:
         params, model_state = recipe.model.init(key, input_shape, classes)
-        state = recipe.optimizer.init(params)
+        searching = isinstance(recipe.optimizer, RandomSearch)  # no step rule, so no state of one
+        state = () if searching else recipe.optimizer.init(params)
         return TrialState(params, model_state, state, jnp.asarray(True), jnp.asarray(-1, jnp.int32))
 
     return jax.vmap(one, axis_size=_width(recipe))(recipe)

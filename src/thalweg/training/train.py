@@ -141,6 +141,7 @@ class _Sweep:
         if share == 1.0 and (run.done_epochs >= target or not run.live.any()):
             run.finish()
             run.state = None  # its weights are in the records; the memory serves the next cohort
+            self._report()
 
     def _prune(self, halving: Halving, rung: int) -> None:
         """Rank the live trials of all cohorts and drop all but the best."""

@@ -1,0 +1,273 @@
+"""The command line: output, exit codes, and that nothing is lost on the way."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import thalweg as tw
+from test_sweep import SPACE, blobs
+from thalweg.cli.app import app, run
+from thalweg.cli.options import parse_size
+from thalweg.cli.progress import ProgressLine
+from thalweg.training import Snapshot
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    x, y = blobs()
+    x_test, y_test = blobs(60, seed=0)
+    names = np.array(["ant", "bee", "cat"])
+    np.savez(tmp_path / "blobs.npz", X_train=x, y_train=names[y], X_test=x_test, y_test=names[y_test])
+    return tmp_path / "blobs.npz"
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    tw.save_recipe(SPACE, tmp_path / "space.toml")
+    return tmp_path / "space.toml"
+
+
+def swept(data: Path, recipe: Path, out: Path, *more: str) -> int:
+    return run(["sweep", str(data), "--recipe", str(recipe), "--trials", "4", "--out", str(out), *more])
+
+
+def test_sweep_prints_the_verdict_and_writes_the_run_folder(
+    data: Path, recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert swept(data, recipe, tmp_path / "run") == 0
+    out, err = capsys.readouterr()
+    for part in ("best of 4 trials", "selected: trial", "test accuracy", "95 % interval", "tied", "run folder:"):
+        assert part in out
+    assert "searching 4 trials on blobs" in err
+    assert "penalty.strength: log_uniform from 1e-05 to 0.1" in err
+    names = sorted(path.name for path in (tmp_path / "run").iterdir())
+    assert names == ["history.npz", "model.safetensors", "run.json", "trials.csv"]
+
+
+def test_json_is_one_object_and_nothing_else(
+    data: Path, recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert swept(data, recipe, tmp_path / "run", "--json") == 0
+    result = json.loads(capsys.readouterr().out)
+    assert {"run", "trials", "statuses", "seconds", "best", "tied"} <= set(result)
+    assert {"recipe", "validation_accuracy", "test_accuracy", "test_interval"} <= set(result["best"])
+    assert result["run"] == str(tmp_path / "run")
+    assert result["trials"] == 4
+    low, high = result["best"]["test_interval"]
+    assert low <= result["best"]["test_accuracy"] <= high
+
+
+def test_fit_predict_score_and_info_use_the_model(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tw.save_recipe(tw.Recipe(optimizer=tw.optimizers.Adam(0.05), epochs=10), tmp_path / "one.json")
+    out = tmp_path / "run"
+    assert run(["fit", str(data), "--recipe", str(tmp_path / "one.json"), "--out", str(out), "--json"]) == 0
+    fitted = json.loads(capsys.readouterr().out)
+
+    assert run(["score", str(out), str(data), "--json"]) == 0
+    scored = json.loads(capsys.readouterr().out)
+    assert scored["accuracy"] == fitted["best"]["test_accuracy"]
+    assert scored["split"] == "test"
+
+    # New data without labels: the same predictions, as a table.
+    x, y = blobs(60, seed=0)
+    np.savez(tmp_path / "new.npz", X=x)
+    assert run(["predict", str(out / "model.safetensors"), str(tmp_path / "new.npz")]) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    names = np.array(["ant", "bee", "cat"])
+    assert np.mean([row["class"] == names[label] for row, label in zip(rows, y, strict=True)]) == scored["accuracy"]
+    assert run(["predict", str(out), str(tmp_path / "new.npz"), "--out", str(tmp_path / "p.csv")]) == 0
+    assert list(csv.DictReader(io.StringIO((tmp_path / "p.csv").read_text()))) == rows
+    capsys.readouterr()
+
+    for path, part in ((out, "test accuracy"), (out / "model.safetensors", "ant, bee, cat"), (data, "ant")):
+        assert run(["info", str(path)]) == 0
+        assert part in capsys.readouterr().out
+        assert run(["info", str(path), "--json"]) == 0
+        assert isinstance(json.loads(capsys.readouterr().out), dict)
+
+
+def test_classes_are_matched_by_name(
+    data: Path, recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Fewer classes in another order score the same; a class that the model does not know is an error."""
+    assert swept(data, recipe, tmp_path / "run") == 0
+    x, y = blobs(60, seed=0)
+    names = np.array(["ant", "bee", "cat"])
+    only = y != 0
+    np.savez(tmp_path / "two.npz", X=x[only], y=names[y[only]])
+    capsys.readouterr()
+    assert run(["score", str(tmp_path / "run"), str(tmp_path / "two.npz"), "--json"]) == 0
+    scored = json.loads(capsys.readouterr().out)
+    model = tw.load_model(tmp_path / "run")
+    assert scored["accuracy"] == np.mean(model.predict(x[only]) == names[y[only]])
+    np.savez(tmp_path / "other.npz", X=x, y=np.array(["ant", "bee", "dog"])[y])
+    assert run(["score", str(tmp_path / "run"), str(tmp_path / "other.npz")]) == 3
+    assert "dog" in capsys.readouterr().err
+
+
+def files(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*")}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "part"),
+    [
+        (["sweep", "{data}", "--trials", "0"], 2, "trials"),
+        (["sweep", "{data}", "--trails", "3"], 2, "trails"),
+        (["sweep", "{data}", "--trials", "many"], 2, "trials"),
+        (["sweep", "{data}", "--out", "{tmp}"], 2, "--overwrite"),
+        (["sweep", "{data}", "--out", "{tmp}", "--overwrite"], 2, "something other than a run"),
+        (["sweep", "{data}", "--memory", "much"], 2, "memory"),
+        (["sweep", "{data}", "--memory", "1kB"], 2, "may be used"),
+        (["sweep", "{data}", "--recipe", "{tmp}/none.toml"], 2, "none.toml"),
+        (["sweep", "{data}", "--recipe", "{tmp}/bad.toml"], 2, "did you mean 'strength'"),
+        (["sweep", "{data}", "--halving", "1"], 2, "factor"),
+        (["sweep", "{tmp}/none.npz"], 3, "none.npz"),
+        (["sweep", "{tmp}/blobs.npy"], 3, "did you mean 'blobs.npz'"),
+        (["sweep", "{tmp}/one.npz"], 3, "class"),
+        (["fit", "{data}"], 2, "recipe"),
+        (["fit", "{data}", "--recipe", "{space}"], 2, "penalty.strength"),
+        (["score", "{tmp}/none", "{data}"], 3, "no model file"),
+        (["predict", "{data}", "{data}"], 3, "no model file"),
+        (["info", "{tmp}/none"], 3, "none"),
+        (["swep", "digits"], 2, "swep"),
+        ([], 0, ""),
+    ],
+)
+def test_what_is_wrong_gets_its_exit_code_and_leaves_nothing_behind(
+    arguments: list[str], code: int, part: str, data: Path, recipe: Path, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bad.toml").write_text('[penalty]\nkind = "l2"\nstrenght = 1.0\n')
+    np.savez(tmp_path / "one.npz", X=np.zeros((9, 2), np.float32), y=np.zeros(9, int))
+    before = files(tmp_path)
+    filled = [a.format(data=data, tmp=tmp_path, space=recipe) for a in arguments]
+    assert run(filled) == code
+    out, err = capsys.readouterr()
+    assert part in err
+    assert "Traceback" not in err
+    if code:
+        assert out == ""
+    assert files(tmp_path) == before
+
+
+def test_all_diverged_exits_4(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = 'epochs = 4\n[penalty]\nkind = "l2"\nstrength = 1.0\n[optimizer]\nkind = "sgd"\nlearning_rate = 1e30\n'
+    (tmp_path / "wild.toml").write_text(text)
+    assert swept(data, tmp_path / "wild.toml", tmp_path / "run") == 4
+    assert "diverged" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_fault_of_ours_exits_1_and_says_so(
+    data: Path, recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from thalweg.cli import train
+
+    monkeypatch.setattr(train, "run_sweep", lambda *_, **__: 1 / 0)
+    assert swept(data, recipe, tmp_path / "run") == 1
+    assert "fault of ours" in capsys.readouterr().err
+
+
+def test_ctrl_c_saves_what_is_done_and_exits_130(data: Path, tmp_path: Path) -> None:
+    tw.save_recipe(tw.Recipe(optimizer=tw.optimizers.SGD(1e-3), epochs=1_000_000), tmp_path / "long.toml")
+    command = [sys.executable, "-c", "from thalweg.cli import main; main()", "fit", str(data), "--out"]
+    command += [str(tmp_path / "run"), "--recipe", str(tmp_path / "long.toml"), "--json"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    line = ""
+    while "fitting" not in line:
+        line = process.stderr.readline()
+    time.sleep(3)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 130, err
+    result = json.loads(out)
+    assert result["interrupted"]
+    assert result["best"]["test_accuracy"] is None
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert record["statuses"] == {"interrupted": 1}
+    assert tw.load_model(tmp_path / "run").classes == ("ant", "bee", "cat")
+
+
+def test_text_from_data_cannot_steer_the_terminal(
+    tmp_path: Path, recipe: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    x, y = blobs()
+    np.savez(tmp_path / "evil.npz", X=x, y=np.array(["\x1b[31mred", "[bold]b", "c\rd"])[y])
+    assert swept(tmp_path / "evil.npz", recipe, tmp_path / "run") == 0
+    assert run(["info", str(tmp_path / "evil.npz")]) == 0
+    assert run(["info", str(tmp_path / "run" / "model.safetensors")]) == 0
+    out, err = capsys.readouterr()
+    assert "\x1b" not in out + err
+    assert "c\rd" not in out + err
+    assert "[bold]b" in out
+
+
+def test_every_command_has_help_and_a_line_in_the_readme(capsys: pytest.CaptureFixture[str]) -> None:
+    readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    names = [name for name in app if not name.startswith("-")]
+    assert set(names) == {"sweep", "fit", "predict", "score", "info"}
+    assert run(["--help"]) == 0
+    overview = capsys.readouterr().out
+    for name in names:
+        assert f"thalweg {name}" in readme
+        line = next(line for line in overview.splitlines() if f"│ {name} " in line)
+        assert len(line.strip("│ ").removeprefix(name).strip()) > 10
+        assert run([name, "--help"]) == 0
+        text = capsys.readouterr().out
+        assert "DATA" in text or "PATH" in text
+
+
+def test_progress_is_one_line_in_a_terminal_and_plain_elsewhere() -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    snapshot = Snapshot(8, 5, 1, 1, 1, 0.9137, 0.62)
+    terminal = Terminal()
+    line = ProgressLine(terminal)
+    line(snapshot)
+    line.clear()
+    assert terminal.getvalue().startswith("\rtraining  62%: 5 live, 1 done, 1 pruned, 1 diverged, best 0.9137")
+    assert terminal.getvalue().endswith("\r")
+    plain = io.StringIO()
+    line = ProgressLine(plain)
+    line(snapshot)
+    assert plain.getvalue() == ""  # the first plain line comes after ten seconds
+    line.shown_at -= 11
+    line(snapshot)
+    assert plain.getvalue() == "training  62%: 5 live, 1 done, 1 pruned, 1 diverged, best 0.9137\n"
+
+
+@pytest.mark.parametrize(("text", "size"), [("32", (32, 32)), ("24x32", (24, 32)), ("24X32", (24, 32))])
+def test_image_sizes_are_read(text: str, size: tuple[int, int]) -> None:
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "0", "-3", "3x", "axb", "1x2x3"])
+def test_wrong_image_sizes_are_refused(text: str) -> None:
+    with pytest.raises(tw.UsageError, match="image-size"):
+        parse_size(text)
+
+
+def test_import_is_light() -> None:
+    """`import thalweg` brings neither JAX nor NumPy; every public name can be fetched."""
+    code = "import sys, thalweg; assert not {'jax', 'numpy', 'sklearn'} & set(sys.modules); "
+    code += "[getattr(thalweg, name) for name in thalweg.__all__]; assert 'jax' in sys.modules; "
+    code += "import jax; assert not jax.config.jax_enable_x64"
+    environment = {**os.environ, "PYTHONWARNINGS": "error"}
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment)
