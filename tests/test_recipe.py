@@ -187,7 +187,7 @@ def test_a_space_cannot_be_bound(arguments):
 
 @pytest.mark.parametrize("examples", [1, 100, 1_999, 2_000, 19_999, 20_000, 50_000, 10**7])
 def test_the_default_space_is_sized_to_the_data(examples):
-    space = default_space(examples, seed=5)
+    space = default_space(examples, 784, seed=5)
     assert [d.name for d in dimensions(space)] == ["penalty.strength", "optimizer.learning_rate.then.peak"]
     assert space.seed == 5
     assert space.batch_size == (32 if examples < 2_000 else 128 if examples < 20_000 else 256)

@@ -300,58 +300,15 @@ def test_deep_nesting_and_long_values_are_told_briefly():
     assert len(str(caught.value)) < 300
 
 
-KEYS = st.sampled_from(
-    [
-        "kind",
-        "choice",
-        "uniform",
-        "log_uniform",
-        "integers",
-        "none",
-        "at",
-        "loss",
-        "penalty",
-        "optimizer",
-        "model",
-        "learning_rate",
-        "then",
-        "schedule",
-        "peak",
-        "steps",
-        "strength",
-        "beta",
-        "momentum",
-        "nesterov",
-        "convention",
-        "batch_size",
-        "epochs",
-        "seed",
-        "bias",
-        "scale",
-        "unit",
-        "initial",
-        "value",
-        "form",
-        "length",
-    ]
-)
-KINDS = [kind for role in ("model", "loss", "penalty", "optimizer", "then") for kind in kinds(role)]
-WORDS = st.sampled_from(KINDS) | st.sampled_from(
-    [
-        "full",
-        "none",
-        "steps",
-        "run",
-        "torch",
-        "keras",
-        "inside",
-        "lookahead",
-        "optax",
-        "functions",
-        "given",
-        "optimizer",
-    ]
-)
+KEYS = st.sampled_from([
+    "kind", "choice", "uniform", "log_uniform", "integers", "none", "at", "loss", "penalty", "optimizer", "model",
+    "learning_rate", "then", "schedule", "peak", "steps", "strength", "beta", "momentum", "nesterov", "convention",
+    "batch_size", "epochs", "seed", "bias", "scale", "unit", "initial", "value", "form", "length",
+])  # fmt: skip
+WORDS = st.sampled_from([
+    *(kind for role in ("model", "loss", "penalty", "optimizer", "then") for kind in kinds(role)),
+    "full", "none", "steps", "run", "torch", "keras", "inside", "lookahead", "optax", "functions", "given", "optimizer",
+])  # fmt: skip
 LEAVES = st.none() | st.booleans() | st.integers() | st.integers(-1, 3) | st.floats() | st.text(max_size=3) | WORDS
 TREES = st.recursive(
     LEAVES,

@@ -101,7 +101,7 @@ def test_a_recipe_file_and_the_default_space_serve(tmp_path: Any) -> None:
     second = tw.sweep(SPACE, blobs(), trials=2)
     assert first.model.params["weight"].tobytes() == second.model.params["weight"].tobytes()
     default = tw.sweep(None, blobs(), trials=2)
-    assert default.space == tw.default_space(default.data.examples["train"])
+    assert default.space == tw.default_space(default.data.examples["train"], 5)
 
 
 def test_fit_trains_one_recipe_and_refuses_a_space() -> None:
@@ -235,7 +235,7 @@ def test_the_default_sweep_of_digits_reaches_95_percent() -> None:
 @pytest.mark.cifar10
 def test_a_short_sweep_of_the_real_images(cifar10_path: Any) -> None:
     """Three epochs instead of fifteen, to save time: far above what one class in ten gives."""
-    space = dataclasses.replace(tw.default_space(45_000), epochs=3)
+    space = dataclasses.replace(tw.default_space(45_000, 3072), epochs=3)
     run = tw.sweep(space, cifar10_path, trials=4, refit=False)
     assert run.data.examples == {"train": 45_000, "validation": 5_000, "test": 10_000}
     assert run.test.accuracy > 0.36

@@ -15,25 +15,36 @@ __all__ = ["default_space"]
 _STEPS = 2_500  # about as many steps as a linear classifier needs to settle under a cosine schedule
 
 
-def default_space(examples: int, *, seed: int = 0) -> Recipe:
+def default_space(examples: int, features: int, *, seed: int = 0) -> Recipe:
     """Return the space that `sweep` searches without a recipe.
 
     Softmax with an L2 penalty, AdamW warmed up and then following a cosine
     (row E12). Searched are the learning rate's peak and the penalty's strength,
     the two numbers that matter most for a linear classifier; the decoupled decay
-    is left at 0, since it would do the penalty's work a second time. The batch
-    size grows with the data (32 to 256) and the epochs are as many as give about
-    2,500 steps, at least 10 and at most 100.
+    is left at 0, since it would do the penalty's work a second time.
+
+    Arguments:
+        examples: in training. The batch size grows with them (32 to 256), and the
+            epochs are as many as give about 2,500 steps, at least 15, at most 100.
+        features: of an example. Adam moves each weight by about the rate, so a
+            score by about rate × features: the useful rates fall as 1/features.
+            Three decades around that are searched, with 1e-3 always among them.
+        seed: of the recipe.
     """
     batch = 32 if examples < 2_000 else 128 if examples < 20_000 else 256
-    steps = max(1, examples // batch)
-    epochs = min(100, max(15, round(_STEPS / steps)))
+    epochs = min(100, max(15, round(_STEPS / max(1, examples // batch))))
     return Recipe(
         model=Linear(),
         loss=Softmax(),
         penalty=L2(log_uniform(1e-6, 1e-1)),
-        optimizer=AdamW(Warmup(0.05, Cosine(log_uniform(1e-4, 1e-1)), unit="run"), weight_decay=0.0),
+        optimizer=AdamW(Warmup(0.05, Cosine(_rates(features)), unit="run"), weight_decay=0.0),
         batch_size=batch,
         epochs=epochs,
         seed=seed,
     )
+
+
+def _rates(features: int) -> object:
+    """Three decades around 1/features, kept where Adam is of use, the ends rounded to one digit."""
+    low, high = (float(f"{end / features:.0e}") for end in (0.03, 30))
+    return log_uniform(min(max(low, 1e-6), 1e-3), max(min(high, 0.3), 2e-3))

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from thalweg.artifacts.run_folder import save_run
 from thalweg.fitted import FittedModel, Score
 from thalweg.recipe import Recipe
 from thalweg.search import Coordinates
@@ -113,6 +114,4 @@ class Run:
 
     def save(self, folder: str | Path, *, overwrite: bool = False) -> Path:
         """Write the run folder; see `artifacts.run_folder`. Returns its path."""
-        from thalweg.artifacts.run_folder import save_run
-
         return save_run(self, folder, overwrite=overwrite)

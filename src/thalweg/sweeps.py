@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import platform
 import time
 from collections.abc import Sequence
@@ -169,7 +170,7 @@ def prepare(dataset: Dataset, validation: float | None, test: float | None, seed
 
 def _space(recipe: Recipe | str | Path | None, dataset: Dataset, seed: int) -> Recipe:
     if recipe is None:
-        return default_space(len(dataset.train.features), seed=seed)
+        return default_space(len(dataset.train), math.prod(dataset.feature_shape), seed=seed)
     if isinstance(recipe, (str, Path)):
         return load_recipe(recipe)
     if not isinstance(recipe, Recipe):
@@ -178,8 +179,7 @@ def _space(recipe: Recipe | str | Path | None, dataset: Dataset, seed: int) -> R
 
 
 def _announcement(space: Recipe, dataset: Dataset, count: int) -> str:
-    parts = (dataset.train, dataset.validation, dataset.test)
-    sizes = " + ".join(str(len(part.features)) for part in parts if part is not None)
+    sizes = " + ".join(str(len(split)) for _, split in dataset.splits())
     what = f"{dataset.name}: {sizes} examples to train, validate and test, {len(dataset.classes)} classes"
     searched = describe(space)
     if not searched:
@@ -262,14 +262,13 @@ def _trials(recipes: Sequence[Recipe], coordinates: Sequence[Coordinates], outco
 
 
 def _summary(loaded: Dataset, dataset: Dataset, preprocessing: Preprocessing) -> DataSummary:
-    parts = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
     return DataSummary(
         name=loaded.name,
         source=loaded.source,
         fingerprint=loaded.fingerprint(),
         classes=dataset.classes,
         feature_shape=tuple(dataset.train.features.shape[1:]),
-        examples={name: len(split.features) for name, split in parts.items() if split is not None},
+        examples={name: len(split) for name, split in dataset.splits()},
         skipped=len(loaded.skipped),
         preprocessing=preprocessing.kind,
     )

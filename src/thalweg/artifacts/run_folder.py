@@ -16,15 +16,17 @@ import io
 import json
 import math
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from thalweg.artifacts.atomic import check_free, new_folder
 from thalweg.artifacts.model_file import serialise_model
 from thalweg.recipe_files import encode, flatten
-from thalweg.run import Run, Trial
 from thalweg.training import METRICS
+
+if TYPE_CHECKING:
+    from thalweg.run import Run, Trial
 
 __all__ = ["MARK", "check_run_folder", "run_summary", "save_run"]
 

@@ -15,7 +15,7 @@ from thalweg.artifacts import load_model
 from thalweg.artifacts.atomic import write_bytes
 from thalweg.cli.options import Reading
 from thalweg.cli.output import print_json, shown
-from thalweg.data import Dataset, Split, describe, match_classes
+from thalweg.data import Dataset, Split, describe, match_classes, summarize
 from thalweg.errors import DataError, UsageError
 from thalweg.recipe_files import encode, to_toml
 
@@ -126,23 +126,22 @@ def info(path: str, *, json: Annotated[bool, Parameter(negative="")] = False, re
     elif (place / "run.json").is_file():
         content, text = _run_info(place)
     else:
-        content = describe((reading or Reading()).load(path, labelled=False))
-        text = "\n".join(f"{key}: {shown(_brief(value))}" for key, value in content.items())
+        dataset = (reading or Reading()).load(path, labelled=False)
+        content = describe(dataset)
+        text = "\n".join(shown(line) for line in summarize(dataset).splitlines())
     print_json(content) if json else print(text)
     return 0
 
 
 def _part(dataset: Dataset, which: Which) -> tuple[Split, str]:
     """Choose a split. Data without a test split is taken whole: it is new to the model, or the user says otherwise."""
-    parts = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
+    parts = dict(dataset.splits())
     name: str = which
     if which == "auto":
-        name = "test" if dataset.test is not None else "train"
-    found = parts[name]
-    if found is None:
-        there = ", ".join(key for key, value in parts.items() if value is not None)
-        raise UsageError(f"split is {which!r}, and the data has {there} only")
-    return found, "whole" if which == "auto" and name == "train" else name
+        name = "test" if "test" in parts else "train"
+    if name not in parts:
+        raise UsageError(f"split is {which!r}, and the data has {', '.join(parts)} only")
+    return parts[name], "whole" if which == "auto" and name == "train" else name
 
 
 def _model_info(path: Path) -> tuple[dict[str, Any], str]:
@@ -182,11 +181,3 @@ def _run_info(folder: Path) -> tuple[dict[str, Any], str]:
             f"{folder / 'run.json'} is damaged ({type(error).__name__}: {error}); run the sweep again"
         ) from error
     return content, "\n".join(shown(line) for line in lines)
-
-
-def _brief(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {_brief(item)}" for key, item in value.items())
-    if isinstance(value, (list, tuple)):
-        return ", ".join(_brief(item) for item in value)
-    return str(value)
