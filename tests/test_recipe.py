@@ -196,3 +196,12 @@ def test_the_default_space_is_sized_to_the_data(examples):
     if 10 < space.epochs < 100:
         assert 0.9 * 2_500 <= steps <= 1.25 * 2_500 or space.epochs == 15
     assert space.optimizer.weight_decay == 0.0
+
+
+@pytest.mark.parametrize("features", [1, 4, 64, 784, 3072, 200_000, 10**8])
+def test_the_default_rates_fall_with_the_features_and_hold_row_e12s(features):
+    _, rates = (d.range for d in dimensions(default_space(5_000, features)))
+    assert 1e-6 <= rates.low <= 1e-3 < rates.high <= 0.3
+    if 64 <= features <= 3072:  # three decades about 1/features, to the one digit that is kept
+        assert rates.low * features == pytest.approx(0.03, rel=0.1)
+        assert rates.high * features == pytest.approx(30, rel=0.1) or rates.high == 0.3

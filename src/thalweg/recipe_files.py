@@ -30,7 +30,7 @@ from thalweg.ranges import Choice, Integers, LogUniform, Range, Uniform
 from thalweg.recipe import Recipe
 
 __all__ = [
-    "Named", "decode", "encode", "flatten", "kind_of", "kinds", "load_recipe", "read_json", "read_toml", "save_recipe",
+    "Named", "decode", "encode", "encode_brief", "flatten", "kind_of", "kinds", "load_recipe", "read_json", "read_toml", "save_recipe",
     "to_json", "to_toml",
 ]  # fmt: skip
 
@@ -109,6 +109,32 @@ def decode(tree: Mapping[str, Any]) -> Recipe:
         return _build(Recipe, tree, "recipe")
     except RecursionError:
         raise UsageError("the recipe is nested too deeply to be read; a choice of choices is one choice") from None
+
+
+def encode_brief(recipe: Recipe) -> dict[str, Any]:
+    """Encode a recipe, leaving out the arguments of its parts that their defaults supply: for people to read."""
+    encoded: dict[str, Any] = encode(recipe)
+    for name in encoded:
+        _leave_out_defaults(getattr(recipe, name), encoded[name])
+    return encoded
+
+
+def _leave_out_defaults(part: Any, encoded: Any) -> None:
+    """Drop, one after another, each argument without which the constructor builds the same part."""
+    if not isinstance(part, eqx.Module) or isinstance(part, Named):
+        return
+    arguments = {f.name: getattr(part, f.name) for f in dataclasses.fields(part) if f.init}
+    for name in list(arguments):
+        rest = {other: value for other, value in arguments.items() if other != name}
+        try:
+            same = bool(type(part)(**rest) == part)
+        except (TypeError, ThalwegError):
+            continue
+        if same:
+            arguments = rest
+            encoded.pop(name, None)
+    for name, value in arguments.items():
+        _leave_out_defaults(value, encoded.get(name))
 
 
 def flatten(recipe: Recipe) -> dict[str, Any]:
@@ -343,10 +369,14 @@ def to_json(recipe: Recipe) -> str:
     return json.dumps(encode(recipe), indent=2, allow_nan=False) + "\n"
 
 
-def to_toml(recipe: Recipe) -> str:
-    """Write a recipe as TOML text, in the form that `read_toml` reads."""
+def to_toml(recipe: Recipe, *, brief: bool = False) -> str:
+    """Write a recipe as TOML text, in the form that `read_toml` reads.
+
+    ``brief`` leaves out what the parts' defaults supply: shorter to read, and
+    the same recipe for as long as the defaults stay what they are.
+    """
     lines: list[str] = []
-    _tables(encode(recipe), "", lines)
+    _tables(encode_brief(recipe) if brief else encode(recipe), "", lines)
     return "\n".join(lines).lstrip("\n") + "\n"
 
 

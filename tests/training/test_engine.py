@@ -270,7 +270,7 @@ def test_proximal_steps_reach_the_optimum_of_the_stated_objective(optimizer: Any
 
 
 def test_a_proximal_penalty_needs_an_optimizer_with_a_step(problem: Any) -> None:
-    with pytest.raises(UsageError, match=r"Optax\(optax"):
+    with pytest.raises(UsageError, match=r"step_size.*Optax\(factory.*L2"):
         problem.train([Recipe(penalty=L1(0.1), optimizer=optax.adam(0.1), epochs=1)])
 
 

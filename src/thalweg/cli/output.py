@@ -41,7 +41,7 @@ def print_run(run: Run, folder: Path | None) -> None:
         console.print("interrupted before any trial had an epoch: nothing to select")
     else:
         console.print(f"\nselected: trial {best.number}, validation accuracy {best.validation_accuracy:.4f}")
-        console.print(Text(_indent(to_toml(best.recipe))))
+        console.print(Text(_indent(to_toml(best.recipe, brief=True))))
         _print_verdict(console, run)
     if folder is not None:
         console.print(Text(f"run folder: {shown(folder)}"))

@@ -157,7 +157,7 @@ def _model_info(path: Path) -> tuple[dict[str, Any], str]:
         f"a model for {len(model.classes)} classes: {', '.join(shown(name) for name in model.classes)}",
         f"features of shape {model.feature_shape}, preprocessing {model.preprocessing.kind}",
         "trained with",
-        to_toml(model.recipe),
+        to_toml(model.recipe, brief=True),
     ]
     return content, "\n".join(lines).rstrip()
 

@@ -88,7 +88,7 @@ def check_together(recipes: Sequence[Recipe]) -> None:
             raise UsageError(
                 f"the penalty {type(recipe.penalty).__name__} takes a proximal step, whose length must come from the "
                 f"optimizer's step_size method, and {type(recipe.optimizer).__name__} has none: take an optimizer "
-                "of thalweg.optimizers, or penalties.L2"
+                "of thalweg.optimizers, such as Optax(factory, learning_rate) for one of Optax's, or penalties.L2"
             )
 
 
