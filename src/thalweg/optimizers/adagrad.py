@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from thalweg.fields import Number
-from thalweg.optimizers.base import Conventional, Tree, map_leaves
+from thalweg.optimizers.base import Conventional, Tree, map_leaves, settle
 
 __all__ = ["AdaGrad", "AdaGradState"]
 
@@ -60,7 +60,7 @@ class AdaGrad(Conventional):
     def update(self, gradients: Tree, state: AdaGradState, params: Tree = None) -> tuple[Tree, AdaGradState]:
         gradients = self.with_coupled_decay(gradients, params)
         total = jax.tree.map(lambda s, g: s + jnp.square(g), state.total, gradients)
-        after = AdaGradState(state.count + 1, total)
+        after = AdaGradState(state.count + 1, *settle(total))
         updates = jax.tree.map(lambda step, g: -step * g, self.step_size(after, params), gradients)
         return self.with_decoupled_decay(updates, params, state.count), after
 

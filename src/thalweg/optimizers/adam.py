@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from thalweg.fields import Number, check_flag, check_option
-from thalweg.optimizers.base import Conventional, Tree, average, corrections, map_leaves, zeros_like
+from thalweg.optimizers.base import Conventional, Tree, average, corrections, map_leaves, settle, zeros_like
 
 __all__ = ["Adam", "AdamState", "AdamW"]
 
@@ -71,10 +71,10 @@ class Adam(Conventional):
         gradients = self.with_coupled_decay(gradients, params)
         first = average(self.one_minus_beta1, state.first, gradients)
         second = average(self.one_minus_beta2, state.second, jax.tree.map(jnp.square, gradients))
-        after = AdamState(state.count + 1, first, second)
+        after = AdamState(state.count + 1, *settle(first, second))
         correction, _ = self._corrections(after)
         steps = self.step_size(after, params)
-        updates = map_leaves(lambda c, m, step: -step * (m / c), correction, first, steps)
+        updates = map_leaves(lambda c, m, step: -step * (m / c), correction, after.first, steps)
         return self.with_decoupled_decay(updates, params, state.count), after
 
     def step_size(self, state: AdamState, params: Tree = None) -> Tree:

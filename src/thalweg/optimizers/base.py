@@ -31,6 +31,7 @@ __all__ = [
     "complement",
     "corrections",
     "map_leaves",
+    "settle",
     "zeros_like",
 ]
 
@@ -173,6 +174,16 @@ def average(weight: Any, means: Tree, values: Tree) -> Tree:
     rounded β and 1 − β do not add up to 1, an error of 3e-4 in float32 at β = 0.9999.
     """
     return map_leaves(lambda w, m, g: m + w * (g - m), weight, means, values)
+
+
+def settle(*moments: Tree) -> tuple[Tree, ...]:
+    """Return the moments as they are, computed before anything that reads them.
+
+    Left to itself, XLA forms the new moments once for the state and again within
+    the parameters' update, which then reads the old ones; so these cannot be
+    overwritten in place, and each costs a copy at every step.
+    """
+    return jax.lax.optimization_barrier(moments)
 
 
 def complement(value: Number | None) -> Number | None:

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from thalweg.fields import Number, check_flag
-from thalweg.optimizers.base import Conventional, Tree, average, map_leaves, zeros_like
+from thalweg.optimizers.base import Conventional, Tree, average, map_leaves, settle, zeros_like
 
 __all__ = ["RMSProp", "RMSPropState"]
 
@@ -72,6 +72,7 @@ class RMSProp(Conventional):
         gradients = self.with_coupled_decay(gradients, params)
         second = average(self.one_minus_decay, state.second, jax.tree.map(jnp.square, gradients))
         first = average(self.one_minus_decay, state.first, gradients) if self.centered else None
+        second, first = settle(second, first)
         after = RMSPropState(state.count + 1, second, first, None)
         rate = self.rate(state.count)
         scaled = jax.tree.map(jnp.divide, gradients, self._roots(after))

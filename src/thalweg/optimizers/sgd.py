@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from thalweg.errors import UsageError
 from thalweg.fields import Number, check_flag, check_option, is_open
-from thalweg.optimizers.base import Conventional, Tree, map_leaves, zeros_like
+from thalweg.optimizers.base import Conventional, Tree, map_leaves, settle, zeros_like
 from thalweg.optimizers.conventions import convention_of
 from thalweg.ranges import Choice
 
@@ -113,7 +113,7 @@ class SGD(Conventional):
         if self.momentum is None:
             updates, velocity = map_leaves(lambda a, g: -a * g, rate, gradients), None
         else:
-            velocity = self._velocity(gradients, state, rate)
+            (velocity,) = settle(self._velocity(gradients, state, rate))
             updates = self._step(gradients, state.velocity, velocity, rate, params)
         updates = self.with_decoupled_decay(updates, params, state.count)
         return updates, SGDState(state.count + 1, velocity)

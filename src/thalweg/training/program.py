@@ -156,8 +156,9 @@ def _trial_step(
     alive = trial.alive & finite
     diverged_at = jnp.where(trial.alive & ~finite, number.astype(jnp.int32), trial.diverged_at)
     metrics = _norms(recipe, trial.params, params, gradient) if measure else None
-    new, old = (params, model_state, optimizer_state), trial[:3]
-    params, model_state, optimizer_state = jax.tree.map(lambda new, old: jnp.where(alive, new, old), new, old)
+    # The optimizer's state goes on, since a frozen trial is never resumed: masking it would cost a pass over memory.
+    new, old = (params, model_state), trial[:2]
+    params, model_state = jax.tree.map(lambda new, old: jnp.where(alive, new, old), new, old)
     return TrialState(params, model_state, optimizer_state, alive, diverged_at), loss, metrics
 
 
