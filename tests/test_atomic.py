@@ -9,8 +9,8 @@ import threading
 
 import pytest
 
-from thalweg.artifacts import atomic
-from thalweg.artifacts.atomic import check_free, new_folder, write_bytes
+from thalweg import atomic
+from thalweg.atomic import check_free, new_folder, write_bytes
 from thalweg.errors import UsageError
 
 MARK = "run.json"

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -116,6 +117,45 @@ def test_classes_are_matched_by_name(
     np.savez(tmp_path / "other.npz", X=x, y=np.array(["ant", "bee", "dog"])[y])
     assert run(["score", str(tmp_path / "run"), str(tmp_path / "other.npz")]) == 3
     assert "dog" in capsys.readouterr().err
+
+
+def test_a_tables_columns_are_matched_by_name(recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    x, y = blobs()
+    x = x * np.array([1, 10, 100, 1000, 0.1], np.float32)
+
+    def write(name: str, columns: list[int]) -> str:
+        rows = [[f"f{c}" for c in columns] + ["label"]]
+        rows += [[str(float(value)) for value in row[columns]] + [str(label)] for row, label in zip(x, y, strict=True)]
+        (tmp_path / name).write_text("\n".join(",".join(row) for row in rows))
+        return str(tmp_path / name)
+
+    assert run(["sweep", write("a.csv", [0, 1, 2, 3, 4]), "--recipe", str(recipe), "--out", str(tmp_path / "run")]) == 0
+    capsys.readouterr()
+    assert run(["predict", str(tmp_path / "run"), str(tmp_path / "a.csv")]) == 0
+    expected = capsys.readouterr().out
+    assert run(["predict", str(tmp_path / "run"), write("b.csv", [3, 0, 4, 2, 1])]) == 0
+    assert capsys.readouterr().out == expected
+    assert run(["predict", str(tmp_path / "run"), write("c.csv", [0, 1, 2, 3])]) == 3
+    assert "needs the column 'f4'" in capsys.readouterr().err
+
+
+def test_a_folder_that_appears_while_training_costs_nothing(
+    data: Path, recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from thalweg.cli import train
+
+    original = train.run_sweep
+
+    def slow(*arguments: Any, **options: Any) -> tw.Run:
+        (tmp_path / "run").mkdir()
+        return original(*arguments, **options)
+
+    monkeypatch.setattr(train, "run_sweep", slow)
+    assert swept(data, recipe, tmp_path / "run") == 0
+    assert "saving the run as" in capsys.readouterr().err
+    assert list((tmp_path / "run").iterdir()) == []
+    (beside,) = tmp_path.glob("run-*")
+    assert (beside / "model.safetensors").is_file()
 
 
 def files(folder: Path) -> set[str]:

@@ -11,7 +11,7 @@ import pytest
 from thalweg import fitted, losses, models, optimizers
 from thalweg.data.dataset import Split
 from thalweg.data.preprocessing import Preprocessing, fit_preprocessing
-from thalweg.errors import DataError
+from thalweg.errors import DataError, UsageError
 from thalweg.fitted import FittedModel, Score
 from thalweg.recipe import Recipe
 from thalweg.selection import wilson
@@ -60,7 +60,7 @@ def test_probabilities_are_the_softmax_of_the_scores():
     found = model.probabilities(x)
     np.testing.assert_allclose(found, exact / exact.sum(axis=1, keepdims=True), rtol=1e-5)
     np.testing.assert_allclose(found.sum(axis=1), 1, rtol=1e-6)
-    with pytest.raises(DataError, match=r"a model trained with Hinge has no probabilities: use its scores"):
+    with pytest.raises(UsageError, match=r"a model trained with Hinge has no probabilities: use its scores"):
         linear(losses.Hinge()).probabilities(x)
 
 

@@ -59,6 +59,19 @@ def test_every_recipe_and_space_comes_back_exactly(recipe):
         assert to_json(again) == to_json(recipe)
 
 
+@given(recipes())
+def test_a_brief_recipe_is_the_same_recipe(recipe):
+    assert read_toml(to_toml(recipe, brief=True)) == recipe
+    assert len(to_toml(recipe, brief=True)) <= len(to_toml(recipe))
+
+
+def test_a_brief_recipe_says_what_matters():
+    text = to_toml(Recipe(optimizer=optimizers.AdamW(0.01, weight_decay=0.0), epochs=3), brief=True)
+    assert "beta1" not in text
+    assert 'kind = "adamw"\nweight_decay = 0.0' in text
+    assert "epochs = 3" in text
+
+
 @pytest.mark.parametrize("name", [n for n in optimizers.__all__ if n in {"SGD", "AdaGrad", "RMSProp", "Adam", "AdamW"}])
 @pytest.mark.parametrize("convention", CONVENTIONS)
 def test_every_convention_comes_back(name, convention):

@@ -134,6 +134,27 @@ def test_every_trial_diverged_is_an_error_of_its_own() -> None:
     assert caught.value.exit_code == 4
 
 
+def test_a_pruned_trial_never_wins() -> None:
+    """The leader at the rung diverges after it: what was dropped for it does not come back."""
+    rise = tw.schedules.Step(0.05, at=(3,), factor=1e36)
+    slow = tw.optimizers.SGD(1e-9)
+    space = tw.Recipe(
+        penalty=tw.penalties.L2(0.1), optimizer=tw.choice(tw.optimizers.SGD(rise), slow), batch_size=16, epochs=5
+    )
+    with pytest.raises(tw.DivergedError, match="1 trials diverged and 1 were pruned"):
+        tw.sweep(space, blobs(), trials=2, halving=tw.Halving(2.0, 1))
+
+
+def test_images_of_another_type_are_refused() -> None:
+    x, y = blobs()
+    images = np.clip(40 * x + 128, 0, 255).astype(np.uint8)
+    model = tw.sweep(SPACE, (images, y), trials=2).model
+    assert model.feature_dtype == "uint8"
+    model.predict(images)
+    with pytest.raises(tw.DataError, match="uint8"):
+        model.predict(images / np.float32(255))
+
+
 def test_a_refit_that_diverges_keeps_the_first_model(monkeypatch: pytest.MonkeyPatch) -> None:
     from thalweg import sweeps
     from thalweg.training.status import Status

@@ -12,7 +12,7 @@ import numpy as np
 
 from thalweg.data.dataset import Split
 from thalweg.data.preprocessing import Preprocessing
-from thalweg.errors import DataError
+from thalweg.errors import DataError, UsageError
 from thalweg.losses import Softmax
 from thalweg.recipe import Recipe
 from thalweg.selection import wilson
@@ -45,7 +45,8 @@ class FittedModel:
 
     ``params`` and ``model_state`` are trees of NumPy arrays, as the recipe's
     model defines them: a linear model's are ``weight`` (classes, features) and
-    ``bias`` (classes,), for preprocessed features.
+    ``bias`` (classes,), for preprocessed features. ``feature_names`` are the
+    columns of a table, which `data.match_features` puts in this order.
     """
 
     recipe: Recipe
@@ -54,6 +55,8 @@ class FittedModel:
     preprocessing: Preprocessing
     classes: tuple[str, ...]
     feature_shape: tuple[int, ...]
+    feature_dtype: str = "float32"
+    feature_names: tuple[str, ...] | None = None
 
     def scores(self, features: np.ndarray) -> np.ndarray:
         """Return the class scores (N, classes) of features (N, *feature_shape)."""
@@ -68,7 +71,7 @@ class FittedModel:
         A hinge loss fits scores whose softmax is no estimate of a probability.
         """
         if not isinstance(self.recipe.loss, Softmax):
-            raise DataError(
+            raise UsageError(
                 f"a model trained with {type(self.recipe.loss).__name__} has no probabilities: use its scores, "
                 "or train with losses.Softmax"
             )
@@ -111,6 +114,11 @@ class FittedModel:
     def _check(self, features: np.ndarray) -> None:
         if features.dtype.kind not in "uif":
             raise DataError(f"the features are of type {features.dtype}: give numbers")
+        if self.feature_dtype == "uint8" and features.dtype != np.uint8:
+            raise DataError(
+                f"the features are {features.dtype}, the model was trained on uint8 images, 0 to 255: give uint8, "
+                "since numbers on another scale would be predicted without complaint, and wrongly"
+            )
         if features.ndim < 2 or features.shape[1:] != self.feature_shape:
             raise DataError(
                 f"the features have shape {features.shape[1:]} an example, the model takes {self.feature_shape}: "

@@ -8,10 +8,11 @@ may be a range or a choice (`thalweg.ranges`): then the recipe is a search space
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import equinox as eqx
+import jax
 
 from thalweg.errors import UsageError
 from thalweg.fields import check_integer, check_number, is_open
@@ -107,6 +108,23 @@ def bind(recipe: Recipe, examples: int) -> Recipe:
     per_epoch = -(-examples // batch)
     parts = bind_all(recipe, steps=per_epoch * recipe.epochs, steps_per_epoch=per_epoch, batch_size=batch)
     return dataclasses.replace(parts, batch_size=batch)
+
+
+def seed_groups(recipes: Sequence[Recipe]) -> list[list[int]]:
+    """Return the places of the recipes that differ in their seed alone, group by group.
+
+    Compared are leaves and structure, not names: two Python functions may share
+    a name, as those of all Optax chains do.
+    """
+    groups: dict[Any, list[int]] = {}
+    for place, recipe in enumerate(recipes):
+        leaves, structure = jax.tree.flatten(dataclasses.replace(recipe, seed=0))
+        groups.setdefault((structure, *map(_hashable, leaves)), []).append(place)
+    return list(groups.values())
+
+
+def _hashable(leaf: Any) -> Any:
+    return (leaf.shape, leaf.tobytes()) if hasattr(leaf, "tobytes") else leaf
 
 
 def _each(convert: Callable[[Any], Any], value: Any) -> Any:

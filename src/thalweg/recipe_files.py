@@ -25,13 +25,14 @@ from typing import Any
 import equinox as eqx
 
 from thalweg import losses, models, optimizers, penalties, schedules
+from thalweg.atomic import write_bytes
 from thalweg.errors import ThalwegError, UsageError, nearest
 from thalweg.ranges import Choice, Integers, LogUniform, Range, Uniform
 from thalweg.recipe import Recipe
 
 __all__ = [
-    "Named", "decode", "encode", "encode_brief", "flatten", "kind_of", "kinds", "load_recipe", "read_json", "read_toml", "save_recipe",
-    "to_json", "to_toml",
+    "Named", "decode", "encode", "encode_brief", "flatten", "kind_of", "kinds", "load_recipe", "read_json",
+    "read_toml", "save_recipe", "to_json", "to_toml",
 ]  # fmt: skip
 
 _RANGES: dict[str, type[Range]] = {cls.kind: cls for cls in (Uniform, LogUniform, Integers)}
@@ -414,8 +415,6 @@ def save_recipe(recipe: Recipe, path: str | Path) -> None:
     Raises a UsageError where the recipe holds Python functions: no file could
     bring it back.
     """
-    from thalweg.artifacts.atomic import write_bytes  # the artifacts' own imports lead here
-
     decode(encode(recipe))
     path = Path(path)
     write_bytes(path, (to_json(recipe) if path.suffix.lower() == ".json" else to_toml(recipe)).encode())

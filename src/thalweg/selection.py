@@ -8,21 +8,18 @@ optimum may lie outside.
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import jax
 import numpy as np
 
 from thalweg.errors import DivergedError, UsageError, nearest
 from thalweg.ranges import Choice, Integers, Range
-from thalweg.recipe import Recipe
+from thalweg.recipe import Recipe, seed_groups
 from thalweg.search import Coordinates, active, option_index
 from thalweg.training import TrialRecord
-from thalweg.training.status import DIVERGED
+from thalweg.training.status import DIVERGED, INTERRUPTED
 
 __all__ = ["RULES", "Edge", "Group", "Selection", "edges", "mcnemar", "select", "wilson"]
 
@@ -96,8 +93,12 @@ def select(recipes: Sequence[Recipe], records: Sequence[TrialRecord], rule: str 
         raise UsageError(f"selection is {rule!r}; it must be one of {', '.join(RULES)}{nearest(str(rule), RULES)}")
     groups = _groups(recipes, records)
     if not groups:
+        names = [record.status.name for record in records if record.status]
+        diverged, others = names.count(DIVERGED), len(names) - names.count(DIVERGED)
+        rest = f" and {others} were pruned before the end" if others else ""
         raise DivergedError(
-            f"all {len(records)} trials diverged, so there is nothing to select: search smaller learning rates"
+            f"{'all ' * (not others)}{diverged} trials diverged{rest}, so there is nothing to select: "
+            "search smaller learning rates"
         )
 
     def loss(group: Group) -> float:
@@ -121,13 +122,8 @@ def select(recipes: Sequence[Recipe], records: Sequence[TrialRecord], rule: str 
 
 def _groups(recipes: Sequence[Recipe], records: Sequence[TrialRecord]) -> list[Group]:
     finished = any(record.status and record.status.finished for record in records)
-    members: dict[Any, list[int]] = {}
-    for number, recipe in enumerate(recipes):
-        # Leaves and structure, not names: two Python functions may share a name, as those of all Optax chains do.
-        leaves, structure = jax.tree.flatten(dataclasses.replace(recipe, seed=0))
-        members.setdefault((structure, *map(_hashable, leaves)), []).append(number)
     groups = []
-    for trials in members.values():
+    for trials in seed_groups(recipes):
         done = [i for i in trials if _selectable(records[i], finished)]
         diverged = sum(1 for i in trials if (status := records[i].status) and status.name == DIVERGED)
         if done:
@@ -136,15 +132,11 @@ def _groups(recipes: Sequence[Recipe], records: Sequence[TrialRecord]) -> list[G
     return groups
 
 
-def _hashable(leaf: Any) -> Any:
-    return (leaf.shape, leaf.tobytes()) if hasattr(leaf, "tobytes") else leaf
-
-
 def _selectable(record: TrialRecord, finished: bool) -> bool:
-    """Finished trials compete; where there is none, those that were pruned or cut short do, with what they had."""
-    if record.status is None or record.status.name == DIVERGED or record.correct is None:
+    """Finished trials compete; where there is none, those that an interruption cut short do, with what they had."""
+    if record.status is None or record.correct is None:
         return False
-    return record.status.finished or not finished
+    return record.status.finished or (not finished and record.status.name == INTERRUPTED)
 
 
 def _examples(records: Sequence[TrialRecord], group: Group) -> int:

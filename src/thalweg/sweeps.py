@@ -210,8 +210,17 @@ def _select(recipes: Sequence[Recipe], outcome: Outcome, rule: str) -> Selection
 
 
 def _fitted(dataset: Dataset, recipe: Recipe, record: TrialRecord, preprocessing: Preprocessing) -> FittedModel:
-    shape = dataset.train.features.shape[1:]
-    return FittedModel(recipe, record.params, record.model_state, preprocessing, dataset.classes, shape)
+    dtype = "uint8" if dataset.train.features.dtype == np.uint8 else "float32"
+    return FittedModel(
+        recipe,
+        record.params,
+        record.model_state,
+        preprocessing,
+        dataset.classes,
+        dataset.feature_shape,
+        dtype,
+        dataset.feature_names,
+    )
 
 
 def _refit(
@@ -267,7 +276,7 @@ def _summary(loaded: Dataset, dataset: Dataset, preprocessing: Preprocessing) ->
         source=loaded.source,
         fingerprint=loaded.fingerprint(),
         classes=dataset.classes,
-        feature_shape=tuple(dataset.train.features.shape[1:]),
+        feature_shape=dataset.feature_shape,
         examples={name: len(split) for name, split in dataset.splits()},
         skipped=len(loaded.skipped),
         preprocessing=preprocessing.kind,

@@ -63,6 +63,25 @@ def test_halving_ranks_over_all_cohorts(problem: Any) -> None:
     assert statuses.count("pruned") == 12
 
 
+def test_halving_ranks_recipes_by_the_mean_over_their_seeds(problem: Any) -> None:
+    seeded = [Recipe(optimizer=SGD(rate), batch_size=32, epochs=4, seed=s) for rate in RATES[:4] for s in (0, 1, 2)]
+    outcome = problem.train(seeded, Settings(halving=Halving(factor=2.0, rungs=1)))
+    names = np.array([record.status.name for record in outcome.records]).reshape(4, 3)
+    assert all(len(set(row)) == 1 for row in names)  # the seeds of a recipe go on or go together
+    plain = problem.train(seeded)
+    at_rung = [record.history["validation_accuracy"][1] for record in plain.records]
+    means = np.reshape(at_rung, (4, 3)).mean(axis=1)
+    went_on = names[:, 0] == "completed"
+    assert went_on.sum() == 2
+    assert means[went_on].min() >= means[~went_on].max()
+
+
+def test_rungs_that_fall_on_one_epoch_prune_once(problem: Any) -> None:
+    outcome = problem.train(recipes(epochs=3), Settings(halving=Halving(factor=3.0, rungs=2)))
+    assert [record.status.name for record in outcome.records].count("completed") == 3  # of 8, not 1
+    assert len(outcome.messages) == 1
+
+
 def test_patience_stops_a_trial_and_keeps_its_best_epoch(problem: Any, packing: str) -> None:
     # With a rate this high the validation loss rises and falls; the lowest rate improves to the end.
     mixed = [Recipe(optimizer=SGD(r), batch_size=16, epochs=40) for r in (2.0, 1.0, 1e-3)]

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from thalweg.artifacts.atomic import write_bytes
+from thalweg.atomic import write_bytes
 from thalweg.data.preprocessing import KINDS, Preprocessing
 from thalweg.errors import DataError, UsageError
 from thalweg.fitted import FittedModel
@@ -51,6 +51,8 @@ def serialise_model(model: FittedModel) -> bytes:
         "recipe": encode(model.recipe),
         "classes": model.classes,
         "feature_shape": model.feature_shape,
+        "feature_dtype": model.feature_dtype,
+        "feature_names": model.feature_names,
         "preprocessing": model.preprocessing.kind,
     }
     # Not np.ascontiguousarray: that makes a vector of a single number.
@@ -72,13 +74,14 @@ def load_model(path: str | Path, model: Any = None) -> FittedModel:
         classes, shape = _classes(about["classes"]), _shape(about["feature_shape"])
         preprocessing = _preprocessing(about["preprocessing"], shape, tensors)
         params, state = _trees(recipe, shape, len(classes), tensors)
+        dtype, names = _features(about["feature_dtype"], about["feature_names"], shape)
     except UsageError as error:
         raise DataError(f"{path}: its recipe cannot be used: {error}") from error
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise DataError(
             f"{path} is damaged: {type(error).__name__} {error}; take the file from its source again"
         ) from error
-    return FittedModel(recipe, params, state, preprocessing, classes, shape)
+    return FittedModel(recipe, params, state, preprocessing, classes, shape, dtype, names)
 
 
 def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -148,6 +151,16 @@ def _shape(sizes: Any) -> tuple[int, ...]:
     if math.prod(sizes) > 2**40:
         raise ValueError("feature shape")
     return tuple(sizes)
+
+
+def _features(dtype: Any, names: Any, shape: tuple[int, ...]) -> tuple[str, tuple[str, ...] | None]:
+    if dtype not in ("uint8", "float32"):
+        raise ValueError("feature type")
+    if names is None:
+        return dtype, None
+    if not isinstance(names, list) or len(names) != math.prod(shape) or not all(isinstance(n, str) for n in names):
+        raise ValueError("feature names")
+    return dtype, tuple(names)
 
 
 def _preprocessing(kind: Any, shape: tuple[int, ...], tensors: dict[str, np.ndarray]) -> Preprocessing:

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from thalweg.artifacts.atomic import check_free, new_folder
 from thalweg.artifacts.model_file import serialise_model
+from thalweg.atomic import check_free, new_folder
 from thalweg.recipe_files import encode, flatten
 from thalweg.training import METRICS
 

@@ -202,8 +202,18 @@ def _train(
 
 
 def _finish(run: Run, folder: Path, overwrite: bool, json: bool) -> None:
-    run.save(folder, overwrite=overwrite)
+    folder = _save(run, folder, overwrite)
     if json:
         print_json(run_summary(run, folder))
     else:
         print_run(run, folder)
+
+
+def _save(run: Run, folder: Path, overwrite: bool) -> Path:
+    """Save a run; if the folder has become unusable while it trained, save it beside that and say so."""
+    try:
+        return run.save(folder, overwrite=overwrite)
+    except UsageError as error:
+        beside = folder.with_name(f"{folder.name}-{datetime.now():%Y%m%d-%H%M%S}")
+        print(f"thalweg: {error}\nsaving the run as {beside} instead", file=sys.stderr)
+        return run.save(beside)

@@ -12,10 +12,10 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 
 from thalweg.artifacts import load_model
-from thalweg.artifacts.atomic import write_bytes
+from thalweg.atomic import write_bytes
 from thalweg.cli.options import Reading
 from thalweg.cli.output import print_json, shown
-from thalweg.data import Dataset, Split, describe, match_classes, summarize
+from thalweg.data import Dataset, Split, describe, match_classes, match_features, summarize
 from thalweg.errors import DataError, UsageError
 from thalweg.recipe_files import encode, to_toml
 
@@ -47,7 +47,8 @@ def predict(
         Print one JSON object and nothing else on stdout.
     """
     fitted = load_model(model)
-    part, name = _part((reading or Reading()).load(data, labelled=False), split)
+    dataset = match_features((reading or Reading()).load(data, labelled=False), fitted.feature_names)
+    part, name = _part(dataset, split)
     names = part.names or tuple(str(i) for i in range(len(part.features)))
     predicted = fitted.predict(part.features)
     if json:
@@ -87,8 +88,8 @@ def score(
         Print one JSON object and nothing else on stdout.
     """
     fitted = load_model(model)
-    dataset = match_classes((reading or Reading()).load(data), fitted.classes)
-    part, name = _part(dataset, split)
+    dataset = match_features((reading or Reading()).load(data), fitted.feature_names)
+    part, name = _part(match_classes(dataset, fitted.classes), split)
     result = fitted.score(part)
     low, high = result.interval
     if json:

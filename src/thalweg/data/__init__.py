@@ -1,6 +1,6 @@
 """Data sets: reading, splitting, preprocessing. Nothing here imports JAX."""
 
-from thalweg.data.dataset import Dataset, Skipped, Split, check_trainable, match_classes, obstacles
+from thalweg.data.dataset import Dataset, Skipped, Split, check_trainable, match_classes, match_features, obstacles
 from thalweg.data.describe import describe, summarize
 from thalweg.data.load import load
 from thalweg.data.preprocessing import Preprocessing, fit_preprocessing
@@ -17,6 +17,7 @@ __all__ = [
     "join",
     "load",
     "match_classes",
+    "match_features",
     "obstacles",
     "split_dataset",
     "stratified",

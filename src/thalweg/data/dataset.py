@@ -11,7 +11,7 @@ import numpy as np
 
 from thalweg.errors import DataError, nearest
 
-__all__ = ["Dataset", "Skipped", "Split", "check_trainable", "match_classes", "obstacles"]
+__all__ = ["Dataset", "Skipped", "Split", "check_trainable", "match_classes", "match_features", "obstacles"]
 
 # Work on at most this many bytes of features at a time, so that a memory-mapped array stays on disk.
 CHUNK_BYTES = 16 * 2**20
@@ -193,6 +193,34 @@ def check_trainable(dataset: Dataset) -> None:
     found = obstacles(dataset)
     if found:
         raise DataError("; ".join(found) + ". Mend the data, or leave the split out")
+
+
+def match_features(dataset: Dataset, names: Sequence[str] | None) -> Dataset:
+    """Return a table's data with its feature columns in the order of `names` (a model's), matched by name.
+
+    Columns that the model does not know are left out; one that it needs and the data lacks is a DataError. Data or
+    models whose features have no names are left as they are.
+    """
+    if names is None or dataset.feature_names is None or tuple(names) == dataset.feature_names:
+        return dataset
+    place = {name: i for i, name in enumerate(dataset.feature_names)}
+    missing = [name for name in names if name not in place]
+    if missing:
+        raise DataError(
+            f"{dataset.name}: the model needs the column{'s' * (len(missing) > 1)} {_names(missing)}, which the data "
+            f"lacks{nearest(missing[0], place)}; add it, or name it as in training"
+        )
+    columns = [place[name] for name in names]
+
+    def reorder(split: Split | None) -> Split | None:
+        return None if split is None else replace(split, features=split.features[:, columns])
+
+    train = reorder(dataset.train)
+    assert train is not None
+    return replace(
+        dataset, train=train, validation=reorder(dataset.validation), test=reorder(dataset.test),
+        feature_names=tuple(names),
+    )  # fmt: skip
 
 
 def match_classes(dataset: Dataset, classes: Sequence[str]) -> Dataset:

@@ -95,8 +95,10 @@ def as_model(value: Any) -> Any:
     """Return value if it is a model, or `Functions` of a pair (init, apply) of functions."""
     if isinstance(value, (tuple, list)) and len(value) == 2 and all(callable(one) for one in value):
         return Functions(*value)
-    if not isinstance(value, type) and isinstance(value, Model):
+    if isinstance(value, eqx.Module) and isinstance(value, Model):
         return value
+    if not isinstance(value, type) and isinstance(value, Model):
+        return Functions(value.init, value.apply)  # any other object is no tree, and cannot be stacked
     raise UsageError(f"model is {value!r}; give a model such as models.Linear(), or a pair (init, apply) of functions")
 
 

@@ -1,7 +1,7 @@
 """Successive halving (Jamieson & Talwalkar 2016): spend the epochs on the trials that lead.
 
-At each rung the trials of the whole sweep are ranked by validation accuracy,
-and the best 1/factor go on. A rung is a share of a trial's own epochs, so
+At each rung the recipes of the whole sweep are ranked by validation accuracy
+(the mean over their seeds), and the best 1/factor go on. A rung is a share of a trial's own epochs, so
 trials of different length compare at the same share of their run.
 """
 

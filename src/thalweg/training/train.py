@@ -12,7 +12,7 @@ from thalweg.data.dataset import Split
 from thalweg.data.preprocessing import Preprocessing
 from thalweg.errors import UsageError
 from thalweg.fields import check_integer
-from thalweg.recipe import Recipe, bind
+from thalweg.recipe import Recipe, bind, seed_groups
 from thalweg.training.cohort import group
 from thalweg.training.cohort_run import CohortRun
 from thalweg.training.halving import Halving
@@ -105,6 +105,7 @@ class _Sweep:
         self.records = [TrialRecord() for _ in recipes]
         self.messages: list[str] = []
         self.cohorts = group(recipes)
+        self.seeds = seed_groups(recipes)
         self.settings = settings
         self.progress = progress
         self.work = sum(recipe.epochs for recipe in recipes)
@@ -123,11 +124,13 @@ class _Sweep:
     def run(self, stop: InterruptRequest) -> None:
         halving = self.settings.halving
         for rung, share in enumerate((*(halving.shares if halving else ()), 1.0), start=1):
+            before = [run.done_epochs for run in self.runs]
             for run in self.runs:
                 self._advance(run, share, stop)
             if stop.requested:
                 break
-            if halving and share < 1:
+            # Where a run is short, two rungs fall on one epoch: one look prunes once.
+            if halving and share < 1 and before != [run.done_epochs for run in self.runs]:
                 self._prune(halving, rung)
         for run in self.runs:
             run.interrupt()  # nothing is live here but what Ctrl-C left
@@ -144,19 +147,24 @@ class _Sweep:
             self._report()
 
     def _prune(self, halving: Halving, rung: int) -> None:
-        """Rank the live trials of all cohorts and drop all but the best."""
-        live = [(run, place) for run in self.runs for place in np.flatnonzero(run.live).tolist()]
-        if not live:
+        """Rank the live recipes of all cohorts, each by the mean over its seeds, and drop all but the best."""
+        live = {run.cohort.numbers[i]: (run, i) for run in self.runs for i in np.flatnonzero(run.live).tolist()}
+        groups = [members for alike in self.seeds if (members := [number for number in alike if number in live])]
+        if not groups:
             return
-        records = [run.records[run.cohort.numbers[place]] for run, place in live]
-        accuracies = [record.last("validation_accuracy") for record in records]
-        kept, count = halving.keep(accuracies, [record.last("validation_loss") for record in records])
-        for (run, place), stays, accuracy in zip(live, kept, accuracies, strict=True):
-            if not stays:
-                run.prune(place, Status.pruned(rung, run.done_epochs, accuracy, count, len(live)))
+
+        def means(metric: str) -> list[float]:
+            return [float(np.mean([self.records[number].last(metric) for number in members])) for members in groups]
+
+        accuracies = means("validation_accuracy")
+        kept, count = halving.keep(accuracies, means("validation_loss"))
+        for members, stays, accuracy in zip(groups, kept, accuracies, strict=True):
+            for run, place in [] if stays else map(live.__getitem__, members):
+                run.prune(place, Status.pruned(rung, run.done_epochs, accuracy, count, len(groups)))
         for run in self.runs:
             run.settle()
-        self._say(f"rung {rung}: {count} of {len(live)} trials go on")
+        going = sum(int(run.live.sum()) for run in self.runs)
+        self._say(f"rung {rung}: {going} of {len(live)} trials go on")
 
     def _say(self, message: str) -> None:
         self.messages.append(message)
