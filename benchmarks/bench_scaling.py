@@ -20,6 +20,7 @@ from thalweg.recipe import Recipe, bind
 from thalweg.training.cohort import group
 from thalweg.training.cohort_run import CohortRun
 from thalweg.training.records import TrialRecord
+from thalweg.training.settings import Settings
 from thalweg.training.train import examples_of
 
 BASE = {"trials": 32, "features": 1024, "examples": 8192, "classes": 10}
@@ -42,7 +43,7 @@ def epoch_seconds(trials: int, features: int, examples: int, classes: int, repea
         for rate in np.geomspace(1e-4, 1e-3, trials)
     ]
     (cohort,) = group(recipes)
-    run = CohortRun(cohort, [TrialRecord() for _ in recipes], training, held, classes, 256, None)
+    run = CohortRun(cohort, [TrialRecord() for _ in recipes], training, held, classes, 256, Settings())
     run.epoch()
     return float(np.median(seconds(lambda: run.epoch() or run.state.params, repeats)))
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         selection,
         testing,
         training,
+        views,
     )
     from thalweg.artifacts import load_model
     from thalweg.data import Dataset, Split, load
@@ -80,6 +81,7 @@ _ROOMS = (
     "selection",
     "testing",
     "training",
+    "views",
 )
 
 __all__ = [
@@ -119,6 +121,7 @@ __all__ = [
     "testing",
     "training",
     "uniform",
+    "views",
 ]
 
 

@@ -52,6 +52,7 @@ def sweep(
     points: int | None = None,
     halving: Halving | None = None,
     patience: int | None = None,
+    tolerance: float | None = None,
     selection: str = "best",
     refit: bool = True,
     preprocessing: str | None = "auto",
@@ -74,6 +75,8 @@ def sweep(
         halving: drops the worst trials at rungs; None trains all to the end.
         patience: stops a trial after this many epochs without a lower validation
             loss, and keeps its best epoch's weights; None trains all epochs.
+        tolerance: stops a trial once its data loss over an epoch falls under this
+            (SPEC row E2).
         selection: ``best`` or ``one-standard-error``; see `selection.select`.
         refit: train the winner's recipe once more on training + validation.
         preprocessing: ``auto``, ``center``, ``standardize``, ``scale``, or None;
@@ -91,7 +94,7 @@ def sweep(
     check_integer("sweep", "seeds", seeds, least=1)
     if selection not in RULES:
         raise UsageError(f"selection is {selection!r}; it must be one of {', '.join(RULES)}")
-    settings = Settings(halving, patience, memory)
+    settings = Settings(halving, patience, tolerance, memory)
     loaded = load(data)
     dataset = prepare(loaded, validation, test, seed)
     space = _space(recipe, dataset, seed)
@@ -125,6 +128,7 @@ def sweep(
             "points": points,
             "halving": None if halving is None else dataclasses.asdict(halving),
             "patience": patience,
+            "tolerance": tolerance,
             "selection": selection,
             "refit": refit,
             "preprocessing": preprocessing,

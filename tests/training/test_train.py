@@ -103,6 +103,19 @@ def test_patience_stops_a_trial_and_keeps_its_best_epoch(problem: Any, packing: 
     assert f"after epoch {stopped.kept_epoch}" in stopped.status.reason
 
 
+def test_a_tolerance_stops_batch_gradient_descent_once_the_error_is_under_it(problem: Any) -> None:
+    descent = [Recipe(optimizer=SGD(rate), batch_size="full", epochs=50) for rate in (0.5, 1e-4)]
+    plain = problem.train(descent)
+    fast, slow = problem.train(descent, Settings(tolerance=0.6)).records
+    losses = plain.records[0].history["data_loss"]
+    stop = next(i for i, loss in enumerate(losses) if loss < 0.6) + 1
+    assert 2 < stop < 50
+    assert (fast.status.name, fast.status.at, fast.epochs, fast.kept_epoch) == ("stopped early", stop, stop, stop)
+    assert "under the tolerance 0.6" in fast.status.reason
+    assert slow.status.name == "completed"
+    np.testing.assert_allclose(slow.params["weight"], plain.records[1].params["weight"], **CLOSE)
+
+
 def test_packing_waits_until_it_pays(problem: Any) -> None:
     """Trials that are done stay as masked rows where a new program would cost more than it saves."""
     widths = []

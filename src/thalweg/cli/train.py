@@ -37,6 +37,7 @@ def sweep(
     halving: float | None = None,
     rungs: int = 2,
     patience: int | None = None,
+    tolerance: float | None = None,
     select: Literal["best", "one-standard-error"] = "best",
     refit: bool = True,
     preprocessing: Preprocess = "auto",
@@ -72,6 +73,8 @@ def sweep(
         How many rungs, with --halving.
     patience
         Stop a trial after this many epochs without a lower validation loss, and keep its best epoch.
+    tolerance
+        Stop a trial once its data loss over an epoch falls under this.
     select
         The most accurate trial, or the most regularised one within a standard error of it.
     refit
@@ -99,6 +102,7 @@ def sweep(
         "points": points,
         "halving": None if halving is None else Halving(halving, rungs),
         "patience": patience,
+        "tolerance": tolerance,
         "selection": select,
         "refit": refit,
         "preprocessing": preprocessing,
@@ -115,6 +119,7 @@ def fit(
     recipe: Path,
     seed: int = 0,
     patience: int | None = None,
+    tolerance: float | None = None,
     refit: bool = False,
     preprocessing: Preprocess = "auto",
     validation: float | None = None,
@@ -137,6 +142,8 @@ def fit(
         Of the splits.
     patience
         Stop after this many epochs without a lower validation loss, and keep the best epoch.
+    tolerance
+        Stop once the data loss over an epoch falls under this.
     refit
         Train once more on training + validation.
     preprocessing
@@ -161,6 +168,7 @@ def fit(
         "trials": 1,
         "seed": seed,
         "patience": patience,
+        "tolerance": tolerance,
         "refit": refit,
         "preprocessing": preprocessing,
         "validation": validation,

@@ -18,6 +18,7 @@ from thalweg.cli.output import print_json, shown
 from thalweg.data import Dataset, Split, describe, match_classes, match_features, summarize
 from thalweg.errors import DataError, UsageError
 from thalweg.recipe_files import encode, to_toml
+from thalweg.views import template_sheet
 
 Which = Literal["auto", "train", "validation", "test"]
 
@@ -111,17 +112,27 @@ def score(
     return 0
 
 
-def info(path: str, *, json: Annotated[bool, Parameter(negative="")] = False, reading: Reading | None = None) -> int:
+def info(
+    path: str,
+    *,
+    templates: Path | None = None,
+    json: Annotated[bool, Parameter(negative="")] = False,
+    reading: Reading | None = None,
+) -> int:
     """Say what is in a data set, a run folder or a model file.
 
     Parameters
     ----------
     path
         A data set (whatever sweep takes), a run folder or a model.safetensors.
+    templates
+        Write each class's weights as an image to this PNG file (a run or model for images).
     json
         Print one JSON object and nothing else on stdout.
     """
     place = Path(path)
+    if templates is not None:
+        write_bytes(templates, template_sheet(load_model(place)))
     if place.suffix == ".safetensors":
         content, text = _model_info(place)
     elif (place / "run.json").is_file():

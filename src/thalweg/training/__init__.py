@@ -2,8 +2,9 @@
 
 from thalweg.training.halving import Halving
 from thalweg.training.records import METRICS, Progress, Snapshot, TrialRecord
+from thalweg.training.settings import Settings
 from thalweg.training.status import STATUSES, Status
-from thalweg.training.train import Outcome, Settings, train
+from thalweg.training.train import Outcome, train
 
 __all__ = [
     "METRICS",

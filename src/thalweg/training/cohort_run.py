@@ -25,6 +25,7 @@ from thalweg.training.program import (
 )
 from thalweg.training.random_search import search_epoch
 from thalweg.training.records import TrialRecord
+from thalweg.training.settings import Settings
 from thalweg.training.status import Status
 
 __all__ = ["CohortRun"]
@@ -48,13 +49,13 @@ class CohortRun:
         validation: Examples,
         classes: int,
         rows: int,
-        patience: int | None,
+        settings: Settings,
     ) -> None:
         self.cohort = cohort
         self.records = records
         self.train, self.validation = train, validation
         self.rows = rows
-        self.patience = patience
+        self.patience, self.tolerance = settings.patience, settings.tolerance
         self.epochs: int = cohort.epochs
         self.done_epochs = 0
         self.live = np.ones(len(cohort), bool)
@@ -81,6 +82,7 @@ class CohortRun:
         self._write(losses, metrics, rate, held)
         self._mark_diverged(held.loss)
         self._keep_best(held)
+        self._stop_under_tolerance()
 
     def _descend(self) -> tuple[np.ndarray, StepMetrics, np.ndarray]:
         assert self.state is not None
@@ -160,6 +162,14 @@ class CohortRun:
                 record.kept_epoch = self.done_epochs
             elif self.done_epochs - record.kept_epoch >= self.patience and self.done_epochs < self.epochs:
                 self._finish(place, Status.stopped(self.done_epochs, record.kept_epoch, self.patience))
+
+    def _stop_under_tolerance(self) -> None:
+        if self.tolerance is None or self.done_epochs == self.epochs:
+            return
+        for place in np.flatnonzero(self.live).tolist():
+            loss = self._record(place).history["data_loss"][-1]
+            if loss < self.tolerance:
+                self._finish(place, Status.reached(self.done_epochs, loss, self.tolerance))
 
     def finish(self) -> None:
         """Give every live trial its final status and weights."""

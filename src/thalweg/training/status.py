@@ -61,5 +61,9 @@ class Status:
         )
 
     @classmethod
+    def reached(cls, epoch: int, loss: float, tolerance: float) -> Status:
+        return cls(STOPPED, epoch, f"the data loss {loss:.4g} of epoch {epoch} fell under the tolerance {tolerance:g}")
+
+    @classmethod
     def interrupted(cls, epoch: int, epochs: int) -> Status:
         return cls(INTERRUPTED, epoch, f"interrupted after {epoch} of {epochs} epochs")

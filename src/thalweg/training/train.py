@@ -11,7 +11,6 @@ import numpy as np
 from thalweg.data.dataset import Split
 from thalweg.data.preprocessing import Preprocessing
 from thalweg.errors import UsageError
-from thalweg.fields import check_integer
 from thalweg.recipe import Recipe, bind, seed_groups
 from thalweg.training.cohort import group
 from thalweg.training.cohort_run import CohortRun
@@ -20,23 +19,10 @@ from thalweg.training.interrupt import InterruptRequest
 from thalweg.training.memory import plan
 from thalweg.training.program import Examples
 from thalweg.training.records import Progress, Snapshot, TrialRecord
+from thalweg.training.settings import Settings
 from thalweg.training.status import DIVERGED, PRUNED, Status
 
-__all__ = ["Outcome", "Settings", "examples_of", "train"]
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How trials are trained, beside what each recipe says."""
-
-    halving: Halving | None = None
-    patience: int | None = None  # epochs without a lower validation loss after which a trial stops
-    memory: int | None = None  # bytes that data and trials may take; None: 70 % of what is free
-    epochs: int | None = None  # ends every trial after so many epochs of its recipe, schedules unchanged
-
-    def __post_init__(self) -> None:
-        if self.patience is not None:
-            check_integer("training", "patience", self.patience, least=1)
+__all__ = ["Outcome", "examples_of", "train"]
 
 
 @dataclass(frozen=True)
@@ -118,7 +104,7 @@ class _Sweep:
                 self._say(planned.sentence())
             for start in range(0, len(cohort), planned.width):
                 chunk = cohort.take(range(start, min(start + planned.width, len(cohort))))
-                run = CohortRun(chunk, self.records, training, validation, classes, planned.rows, settings.patience)
+                run = CohortRun(chunk, self.records, training, validation, classes, planned.rows, settings)
                 self.runs.append(run)
 
     def run(self, stop: InterruptRequest) -> None:
