@@ -1,7 +1,7 @@
 """Draw the README's picture from a run folder: python docs/make_picture.py RUN
 
 Left, validation accuracy against the learning rate, a dot a trial, coloured by
-the penalty's strength; right, the trials' validation loss by epoch, the
+the weight decay; right, the trials' validation loss by epoch, the
 selected trial on top.
 """
 
@@ -18,7 +18,7 @@ mpl.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 
-RATE, STRENGTH = "optimizer.learning_rate.then.peak", "penalty.strength"
+RATE, DECAY = "optimizer.learning_rate.then.peak", "optimizer.weight_decay"
 
 
 def main(folder: Path) -> None:
@@ -27,11 +27,11 @@ def main(folder: Path) -> None:
         rows = list(csv.DictReader(file))
     history = np.load(folder / "history.npz", allow_pickle=False)
     best, tied = record["best"]["trial"], set(record["tied"])
-    rate, strength, accuracy = (
-        np.array([float(row[name]) for row in rows]) for name in (RATE, STRENGTH, "validation_accuracy")
+    rate, decay, accuracy = (
+        np.array([float(row[name]) for row in rows]) for name in (RATE, DECAY, "validation_accuracy")
     )
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
-    colours = left.scatter(rate, 100 * accuracy, c=np.log10(strength), cmap="viridis", s=55, zorder=3)
+    colours = left.scatter(rate, 100 * accuracy, c=np.log10(decay), cmap="viridis", s=55, zorder=3)
     ties = [i for i in range(len(rows)) if i in tied]
     left.scatter(rate[ties], 100 * accuracy[ties], s=120, facecolors="none", edgecolors="#888888", label="tied with it")
     left.scatter(
@@ -40,7 +40,7 @@ def main(folder: Path) -> None:
     left.set(xscale="log", xlabel="learning rate (peak)", ylabel="validation accuracy, %")
     left.legend(frameon=False, loc="lower left")
     left.grid(alpha=0.25)
-    figure.colorbar(colours, ax=left, label="log10 of the L2 strength")
+    figure.colorbar(colours, ax=left, label="log10 of the weight decay")
     epochs = np.arange(1, history["validation_loss"].shape[1] + 1)
     for number, losses in enumerate(history["validation_loss"]):
         chosen = number == best

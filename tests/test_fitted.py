@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import jax
@@ -14,7 +15,7 @@ from thalweg.data.preprocessing import Preprocessing, fit_preprocessing
 from thalweg.errors import DataError, UsageError
 from thalweg.fitted import FittedModel, Score
 from thalweg.recipe import Recipe
-from thalweg.selection import wilson
+from thalweg.statistics import wilson
 
 CLASSES = ("cat", "dog", "owl")
 
@@ -43,10 +44,13 @@ def exact_scores(model, x):
 def test_scores_are_those_of_the_preprocessed_features(bias):
     x = np.random.default_rng(2).integers(0, 256, (30, 2, 3), np.uint8)
     model = linear(bias=bias, preprocessing=fit_preprocessing(x, "standardize"))
+    model = dataclasses.replace(model, feature_dtype="uint8")
     found = model.scores(x)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, exact_scores(model, x), rtol=1e-5, atol=1e-5)  # float32 sums of six terms
-    assert model.scores(x.astype(np.float64)).dtype == np.float32
+    for wrong, given in ((model, x.astype(np.float32)), (linear(bias=bias), x)):
+        with pytest.raises(DataError, match="was trained on"):
+            wrong.scores(given)
 
 
 def test_predictions_are_the_names_of_the_highest_scores():

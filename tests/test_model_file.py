@@ -37,7 +37,7 @@ def fitted(recipe=None, *, shape=(4, 3, 2), kind="center", classes=CLASSES):
     images = np.random.default_rng(0).integers(0, 256, (20, *shape), np.uint8)
     params, state = recipe.model.init(jax.random.key(1), shape, len(classes))
     params, state = jax.tree.map(np.asarray, (params, state))
-    return FittedModel(recipe, params, state, fit_preprocessing(images, kind), classes, shape)
+    return FittedModel(recipe, params, state, fit_preprocessing(images, kind), classes, shape, "uint8")
 
 
 def same(one, other):
@@ -134,7 +134,7 @@ def test_functions_are_given_again(tmp_path):
     again = load_model(path, model=(init, apply))
     same(again, model)
     assert again.model_state["count"].shape == ()
-    x = np.ones((3, 5), np.float32)
+    x = np.ones((3, 5), np.uint8)
     np.testing.assert_array_equal(again.scores(x), model.scores(x))
     with pytest.raises(DataError, match=r"params\.bias|params\.weight"):
         load_model(path, model=models.Linear())
@@ -311,7 +311,7 @@ def loads_or_tells(path):
         model = load_model(path)
     except ThalwegError as error:
         return str(error)
-    assert model.scores(np.zeros((1, *model.feature_shape), np.float32)).shape == (1, len(model.classes))
+    assert model.scores(np.zeros((1, *model.feature_shape), model.feature_dtype)).shape == (1, len(model.classes))
     return None
 
 

@@ -261,3 +261,14 @@ def test_a_range_keeps_its_place_through_a_seed():
 def test_log_uniform_ends_are_exact():
     space = LogUniform(1e-7, 3e5)
     assert [resolve([space], {("0",): u})[0] for u in (0.0, 1.0)] == [1e-7, 3e5]
+
+
+@pytest.mark.parametrize("method", ["sobol", "random"])
+def test_no_trial_is_drawn_twice(method):
+    space = Recipe(
+        loss=choice(losses.Softmax(), losses.Hinge()), batch_size=choice(16, 32, 64, 128), epochs=integers(1, 5)
+    )
+    drawn = draw(space, 32, seed=3, method=method)
+    recipes = [resolve(space, coordinates) for coordinates in drawn]
+    assert len(drawn) == 32  # of 40
+    assert len({(type(r.loss), r.batch_size, r.epochs) for r in recipes}) == 32

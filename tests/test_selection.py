@@ -17,7 +17,8 @@ from thalweg.errors import DivergedError, UsageError
 from thalweg.ranges import choice, integers, log_uniform, uniform
 from thalweg.recipe import Recipe
 from thalweg.search import dimensions, draw, resolve
-from thalweg.selection import Edge, edges, holm, mcnemar, select, wilson
+from thalweg.selection import Edge, edges, select
+from thalweg.statistics import holm, mcnemar, wilson
 from thalweg.training.records import METRICS, TrialRecord
 from thalweg.training.status import Status
 

@@ -20,9 +20,16 @@ __all__ = ["check_free", "new_folder", "write_bytes"]
 
 
 def write_bytes(path: str | Path, content: bytes) -> None:
-    """Write a file whole, replacing one of that name only once all is on the disk."""
+    """Write a file whole, replacing one of that name only once all is on the disk.
+
+    What is there but no ordinary file (a pipe, a device such as /dev/stdout) is written into.
+    """
     with _writing(path):
         path = _resolved(path)
+        if path.exists() and not path.is_file():
+            with open(path, "wb") as stream:
+                stream.write(content)
+            return
         temporary = _beside(path)
         try:
             with open(temporary, "xb") as file:

@@ -9,14 +9,19 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 __all__ = ["DataError", "DivergedError", "ThalwegError", "UsageError", "nearest"]
 
 
 class ThalwegError(Exception):
-    """Base of all errors that a user can mend."""
+    """Base of all errors that a user can mend.
+
+    ``run`` holds what was done before the error, where that is worth saving (a `Run`).
+    """
 
     exit_code = 1
+    run: Any = None
 
 
 class UsageError(ThalwegError, ValueError):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax
@@ -15,7 +16,7 @@ from thalweg.data.preprocessing import Preprocessing
 from thalweg.errors import DataError, UsageError
 from thalweg.losses import Softmax
 from thalweg.recipe import Recipe
-from thalweg.selection import wilson
+from thalweg.statistics import wilson
 
 __all__ = ["FittedModel", "Score"]
 
@@ -29,6 +30,11 @@ class Score:
     correct: int
     count: int
     loss: float
+
+    def __str__(self) -> str:
+        low, high = self.interval
+        share = f"{self.correct} of {self.count} right"
+        return f"accuracy {self.accuracy:.4f}, 95 % interval {low:.4f} to {high:.4f} ({share})"
 
     @property
     def accuracy(self) -> float:
@@ -46,21 +52,28 @@ class FittedModel:
     ``params`` and ``model_state`` are trees of NumPy arrays, as the recipe's
     model defines them: a linear model's are ``weight`` (classes, features) and
     ``bias`` (classes,), for preprocessed features. ``feature_names`` are the
-    columns of a table, which `data.match_features` puts in this order.
+    columns of a table, which `data.match_features` puts in this order;
+    ``trained_on`` is the fingerprint of the data set that the training, validation
+    and test examples came from.
     """
 
     recipe: Recipe
-    params: Any
-    model_state: Any
-    preprocessing: Preprocessing
+    params: Any = field(repr=False)
+    model_state: Any = field(repr=False)
+    preprocessing: Preprocessing = field(repr=False)
     classes: tuple[str, ...]
     feature_shape: tuple[int, ...]
     feature_dtype: str = "float32"
     feature_names: tuple[str, ...] | None = None
+    trained_on: str | None = None
 
     def scores(self, features: np.ndarray) -> np.ndarray:
         """Return the class scores (N, classes) of features (N, *feature_shape)."""
         features = np.asarray(features)
+        if features.ndim >= 2 and math.prod(features.shape[1:]) == math.prod(self.feature_shape):
+            features = features.reshape(
+                len(features), *self.feature_shape
+            )  # images laid flat, or without their channel
         self._check(features)
         blocks = [scores for _, scores in self._blocks(features)]
         return np.concatenate(blocks) if blocks else np.zeros((0, len(self.classes)), np.float32)
@@ -114,15 +127,16 @@ class FittedModel:
     def _check(self, features: np.ndarray) -> None:
         if features.dtype.kind not in "uif":
             raise DataError(f"the features are of type {features.dtype}: give numbers")
-        if self.feature_dtype == "uint8" and features.dtype != np.uint8:
+        if (self.feature_dtype == "uint8") != (features.dtype == np.uint8):
             raise DataError(
-                f"the features are {features.dtype}, the model was trained on uint8 images, 0 to 255: give uint8, "
-                "since numbers on another scale would be predicted without complaint, and wrongly"
+                f"the features are {features.dtype}, the model was trained on {self.feature_dtype}: give that type, on "
+                "the scale of the training data (uint8 is 0 to 255); another scale would be predicted wrongly, and "
+                "without complaint"
             )
         if features.ndim < 2 or features.shape[1:] != self.feature_shape:
             raise DataError(
                 f"the features have shape {features.shape[1:]} an example, the model takes {self.feature_shape}: "
-                "give data of the kind that it was trained on"
+                "give data of the kind that it was trained on (images: --image-size, or load(..., image_size=...))"
             )
 
 

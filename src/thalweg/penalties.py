@@ -30,6 +30,7 @@ __all__ = [
     "ElasticNet",
     "NoPenalty",
     "Penalty",
+    "is_smooth",
     "penalty_gradient",
     "penalty_prox",
     "penalty_residual",
@@ -203,6 +204,11 @@ class ElasticNet(eqx.Module):
         _refuse_range("ElasticNet", "beta", self.beta)
         ratio = 1 / (1 + 2 * self.beta)
         return ratio * _inverse("ElasticNet", examples, self.strength), ratio
+
+
+def is_smooth(penalty: Penalty) -> bool:
+    """True where a penalty says that it may join the gradient; one that says nothing takes proximal steps."""
+    return bool(getattr(penalty, "smooth", False))
 
 
 def weight_mask(params: Any) -> Any:

@@ -30,10 +30,10 @@ class Trial:
     number: int
     recipe: Recipe
     status: Status
-    history: dict[str, np.ndarray]
+    history: dict[str, np.ndarray] = field(repr=False)
     kept_epoch: int
     cohort: int
-    coordinates: Coordinates
+    coordinates: Coordinates = field(repr=False)
 
     @property
     def validation_accuracy(self) -> float:
@@ -57,7 +57,7 @@ class DataSummary:
     classes: tuple[str, ...]
     feature_shape: tuple[int, ...]
     examples: dict[str, int]  # split → count
-    skipped: int
+    skipped: tuple[tuple[str, str], ...]  # name and reason of each example left out
     preprocessing: str
 
 
@@ -75,14 +75,14 @@ class Run:
     settings: dict[str, Any]
     data: DataSummary
     trials: tuple[Trial, ...]
-    selection: Selection | None
-    edges: tuple[Edge, ...]
-    model: FittedModel | None
-    refitted: bool
-    test: Score | None
     seconds: dict[str, float]
-    messages: tuple[str, ...]
-    interrupted: bool
+    messages: tuple[str, ...] = ()
+    interrupted: bool = False
+    selection: Selection | None = None
+    edges: tuple[Edge, ...] = ()
+    model: FittedModel | None = None
+    refitted: bool = False
+    test: Score | None = None
     versions: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -103,12 +103,15 @@ class Run:
         return counts
 
     def ranked(self) -> list[Trial]:
-        """The trials in the order of their validation accuracy, those that did not finish last."""
+        """The trials by validation accuracy (the mean over a recipe's seeds, then their own), unfinished ones last."""
+        groups = self.selection.groups if self.selection else ()
+        means = {number: group.mean for group in groups for number in group.trials}
 
-        def key(trial: Trial) -> tuple[bool, float, float]:
+        def key(trial: Trial) -> tuple[bool, float, float, float]:
             accuracy, loss = trial.validation_accuracy, trial.validation_loss
-            known = np.isfinite(accuracy) and np.isfinite(loss)
-            return not trial.status.finished, -accuracy if known else 1.0, loss if known else np.inf
+            if not (np.isfinite(accuracy) and np.isfinite(loss)):
+                return not trial.status.finished, 1.0, 1.0, np.inf
+            return not trial.status.finished, -means.get(trial.number, accuracy), -accuracy, loss
 
         return sorted(self.trials, key=key)
 

@@ -37,6 +37,7 @@ __all__ = [
 ]
 
 METHODS = ("sobol", "random", "grid")
+_TRIES = 64  # rows drawn for each trial wanted, before a nearly exhausted space gives fewer
 _LARGEST_GRID = 1_000_000
 Path = tuple[str, ...]
 Coordinates = dict[Path, float]
@@ -126,7 +127,8 @@ def draw(
     """Draw the coordinates of trials from a space.
 
     ``sobol`` takes a scrambled Sobol sequence (Owen 1998), which fills the
-    space more evenly than ``random`` does at the same count. A space of choices
+    space more evenly than ``random`` does at the same count; no trial is drawn
+    twice. A space of choices
     alone that has no more than ``count`` members is listed whole instead, and
     ``grid`` lists every combination whatever ``count`` is: each range gives
     ``points`` values, evenly spaced in its own scale, both ends included
@@ -138,15 +140,38 @@ def draw(
     check_integer("search", "seed", seed, least=0)
     if method == "grid" or _size(space) <= count:
         return _combinations(space, points)
-    paths = [dimension.path for dimension in dimensions(space)]
-    if method == "sobol":
-        from scipy.stats import qmc  # half a second to import, and only this search needs it
+    drawn: dict[Any, Coordinates] = {}
+    for row in itertools.islice(_rows(space, count, seed, method), _TRIES * count):
+        drawn.setdefault(_identity(space, row), row)
+        if len(drawn) == count:
+            break
+    return list(drawn.values())
 
-        power = math.ceil(math.log2(count))
-        rows = qmc.Sobol(len(paths), rng=np.random.default_rng(seed)).random_base2(power)[:count]
-    else:
-        rows = np.random.default_rng(seed).random((count, len(paths)))
-    return [dict(zip(paths, row, strict=True)) for row in rows.tolist()]
+
+def _rows(space: Any, count: int, seed: int, method: str) -> Iterator[Coordinates]:
+    """Yield coordinates without end; a Sobol sequence goes on by doubling, which keeps it balanced."""
+    paths = [dimension.path for dimension in dimensions(space)]
+    generator = np.random.default_rng(seed)
+    if method == "random":
+        while True:
+            yield dict(zip(paths, generator.random(len(paths)).tolist(), strict=True))
+    from scipy.stats import qmc  # half a second to import, and only this search needs it
+
+    sequence = qmc.Sobol(len(paths), rng=generator)
+    power = math.ceil(math.log2(count))
+    while True:
+        for row in sequence.random_base2(power).tolist():
+            yield dict(zip(paths, row, strict=True))
+        power = int(math.log2(sequence.num_generated))
+
+
+def _identity(space: Any, coordinates: Coordinates) -> tuple[Any, ...]:
+    """What tells one trial from another: the values at the places that bear on it."""
+    found = []
+    for dimension in active(space, coordinates):
+        u, place = coordinates[dimension.path], dimension.range
+        found.append((dimension.path, option_index(place, u) if isinstance(place, Choice) else place.at(u)))
+    return tuple(found)
 
 
 def sample(space: Recipe, count: int, *, seed: int = 0, method: str = "sobol") -> list[Recipe]:

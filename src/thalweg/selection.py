@@ -18,15 +18,15 @@ from thalweg.errors import DivergedError, UsageError, nearest
 from thalweg.ranges import Choice, Integers, Range
 from thalweg.recipe import Recipe, seed_groups
 from thalweg.search import Coordinates, active, option_index
+from thalweg.statistics import holm, mcnemar
 from thalweg.training import TrialRecord
 from thalweg.training.status import DIVERGED, INTERRUPTED
 
-__all__ = ["RULES", "Edge", "Group", "Selection", "edges", "mcnemar", "select", "wilson"]
+__all__ = ["RULES", "Edge", "Group", "Selection", "check_rule", "edges", "select"]
 
 RULES = ("best", "one-standard-error")
 _LEVEL = 0.05  # a trial counts as worse than the winner below this p-value
 _EDGE = 0.05  # the outer share of a range that counts as its edge
-_Z95 = 1.959963984540054
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,14 @@ class Selection:
     group: Group
     groups: tuple[Group, ...]
     tied: tuple[int, ...]
+    better: tuple[int, ...]  # more accurate than the winner by the same test: one-standard-error passed them over
     p_values: Mapping[int, float]  # of the paired test against the winner, by trial
+
+
+def check_rule(rule: str) -> None:
+    """Raise a UsageError unless the rule is one of RULES."""
+    if rule not in RULES:
+        raise UsageError(f"selection is {rule!r}; it must be one of {', '.join(RULES)}{nearest(str(rule), RULES)}")
 
 
 def select(recipes: Sequence[Recipe], records: Sequence[TrialRecord], rule: str = "best") -> Selection:
@@ -89,8 +96,7 @@ def select(recipes: Sequence[Recipe], records: Sequence[TrialRecord], rule: str 
 
     Raises DivergedError where no trial finished because all diverged.
     """
-    if rule not in RULES:
-        raise UsageError(f"selection is {rule!r}; it must be one of {', '.join(RULES)}{nearest(str(rule), RULES)}")
+    check_rule(rule)
     groups = _groups(recipes, records)
     if not groups:
         names = [record.status.name for record in records if record.status]
@@ -117,7 +123,9 @@ def select(recipes: Sequence[Recipe], records: Sequence[TrialRecord], rule: str 
     )
     p_values = _compare(records, best, [g for g in groups if g is not chosen])
     tied = tuple(trial for trial, p in p_values.items() if p >= _LEVEL)
-    return Selection(best, rule, chosen, tuple(groups), tied, p_values)
+    accuracy = records[best].last("validation_accuracy")
+    better = tuple(i for i in p_values if i not in tied and records[i].last("validation_accuracy") > accuracy)
+    return Selection(best, rule, chosen, tuple(groups), tied, better, p_values)
 
 
 def _groups(recipes: Sequence[Recipe], records: Sequence[TrialRecord]) -> list[Group]:
@@ -162,46 +170,6 @@ def _compare(records: Sequence[TrialRecord], best: int, others: Sequence[Group])
         assert correct is not None
         p_values.append(mcnemar(winner, correct))
     return dict(sorted(zip(rivals, holm(p_values), strict=True)))
-
-
-def mcnemar(first: np.ndarray, second: np.ndarray) -> float:
-    """Return the exact two-sided p-value of McNemar's test (1947).
-
-    Of the examples that exactly one of two classifiers predicts right, each
-    falls to either with probability ½ if they are equally good:
-    p = min(1, 2 P[Binomial(b + c, ½) ≤ min(b, c)]).
-    """
-    from scipy.stats import binom  # a second to import, needed only once trials are done
-
-    b = int(np.count_nonzero(first & ~second))
-    c = int(np.count_nonzero(~first & second))
-    return min(1.0, 2 * float(binom.cdf(min(b, c), b + c, 0.5)))
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Return Holm's adjusted p-values (1979): for hypotheses fixed beforehand, valid together at any number."""
-    order = np.argsort(p_values, kind="stable")
-    adjusted = [0.0] * len(p_values)
-    highest = 0.0
-    for rank, place in enumerate(order):
-        highest = max(highest, min(1.0, p_values[place] * (len(p_values) - rank)))
-        adjusted[place] = highest
-    return adjusted
-
-
-def wilson(correct: int, count: int) -> tuple[float, float]:
-    """Return Wilson's 95 % score interval (1927) for a share of ``correct`` out of ``count``.
-
-    (p + z²/2n ± z √(p(1−p)/n + z²/4n²)) / (1 + z²/n); unlike p ± 1.96 √(p(1−p)/n)
-    it keeps its coverage near 0 and 1 and for few examples.
-    """
-    if count < 1 or not 0 <= correct <= count:
-        raise UsageError(f"{correct} right out of {count} is no share; count must be at least 1")
-    p, z2 = correct / count, _Z95**2
-    centre = (p + z2 / (2 * count)) / (1 + z2 / count)
-    half = _Z95 * math.sqrt(p * (1 - p) / count + z2 / (4 * count**2)) / (1 + z2 / count)
-    # At the ends the interval's bound is exactly the share: rounding must not push it past.
-    return (0.0 if correct == 0 else centre - half, 1.0 if correct == count else centre + half)
 
 
 def edges(space: Recipe, coordinates: Coordinates) -> list[Edge]:

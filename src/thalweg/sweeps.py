@@ -18,15 +18,16 @@ from thalweg.data import Dataset, Split, check_trainable, load
 from thalweg.data.preprocessing import Preprocessing, fit_preprocessing
 from thalweg.data.splits import join, split_dataset
 from thalweg.defaults import default_space
-from thalweg.errors import UsageError
+from thalweg.errors import ThalwegError, UsageError
 from thalweg.fields import check_integer, is_open
 from thalweg.fitted import FittedModel
 from thalweg.recipe import Recipe
 from thalweg.recipe_files import load_recipe
 from thalweg.run import DataSummary, Run, Trial
 from thalweg.search import Coordinates, describe, dimensions, draw, resolve
-from thalweg.selection import RULES, Selection, edges, select
+from thalweg.selection import Selection, check_rule, edges, select
 from thalweg.training import Halving, Outcome, Progress, Settings, Snapshot, TrialRecord, train
+from thalweg.training.interrupt import InterruptRequest
 from thalweg.training.status import DIVERGED, Status
 from thalweg.training.train import examples_of
 
@@ -92,74 +93,99 @@ def sweep(
     started = time.perf_counter()
     check_integer("sweep", "seed", seed, least=0)
     check_integer("sweep", "seeds", seeds, least=1)
-    if selection not in RULES:
-        raise UsageError(f"selection is {selection!r}; it must be one of {', '.join(RULES)}")
+    check_rule(selection)
+    if points is not None and search != "grid":
+        raise UsageError(f"points is {points!r}, which only a grid takes: give search='grid' too, or leave it out")
     settings = Settings(halving, patience, tolerance, memory)
     loaded = load(data)
     dataset = prepare(loaded, validation, test, seed)
     space = _space(recipe, dataset, seed)
     drawn = draw(space, trials, seed=seed, method=search, points=points)
-    recipes, coordinates = _with_seeds([resolve(space, c) for c in drawn], drawn, seeds)
+    recipes, coordinates = _with_seeds(space, [resolve(space, c) for c in drawn], drawn, seeds)
     prepared = fit_preprocessing(dataset.train.features, preprocessing)
     if progress is not None:
         progress(Snapshot.beginning(len(recipes), _announcement(space, dataset, len(recipes))))
     loaded_at = time.perf_counter()
 
-    held = examples_of(_held(dataset), prepared)
-    outcome = train(recipes, examples_of(dataset.train, prepared), held, len(dataset.classes), settings, progress)
-    trained_at = time.perf_counter()
-
-    chosen = _select(recipes, outcome, selection)
-    messages = list(outcome.messages)
-    model, refitted, score = None, False, None
-    if chosen is not None:
-        model = _fitted(dataset, recipes[chosen.best], outcome.records[chosen.best], prepared)
-        if refit and not outcome.interrupted:
-            model, refitted = _refit(dataset, model, outcome.records[chosen.best], preprocessing, memory, messages)
-        if not outcome.interrupted and dataset.test is not None:
-            score = model.score(dataset.test)
-    run = Run(
-        space=space,
-        settings={
-            "trials": trials,
-            "seed": seed,
-            "seeds": seeds,
-            "search": search,
-            "points": points,
-            "halving": None if halving is None else dataclasses.asdict(halving),
-            "patience": patience,
-            "tolerance": tolerance,
-            "selection": selection,
-            "refit": refit,
-            "preprocessing": preprocessing,
-            "validation": validation,
-            "test": test,
-            "memory": memory,
-        },
-        data=_summary(loaded, dataset, prepared),
-        trials=_trials(recipes, coordinates, outcome),
-        selection=chosen,
-        edges=() if chosen is None else tuple(edges(space, coordinates[chosen.best])),
-        model=model,
-        refitted=refitted,
-        test=score,
-        seconds={
-            "load": loaded_at - started,
-            "train": trained_at - loaded_at,
-            "total": time.perf_counter() - started,
-        },
-        messages=tuple(messages),
-        interrupted=outcome.interrupted,
-        versions=_versions(),
-    )
-    if outcome.interrupted:
+    training, held = examples_of(dataset.train, prepared), examples_of(_held(dataset), prepared)
+    with InterruptRequest() as stop:
+        outcome = train(recipes, training, held, len(dataset.classes), settings, progress, stop)
+        trained_at = time.perf_counter()
+        # Formed before anything else may fail, so that whatever does can hand over what was trained.
+        run = Run(
+            space=space,
+            settings={
+                "trials": trials,
+                "seed": seed,
+                "seeds": seeds,
+                "search": search,
+                "points": points,
+                "halving": None if halving is None else dataclasses.asdict(halving),
+                "patience": patience,
+                "tolerance": tolerance,
+                "selection": selection,
+                "refit": refit,
+                "preprocessing": preprocessing,
+                "validation": validation,
+                "test": test,
+                "memory": memory,
+            },
+            data=_summary(loaded, dataset, prepared),
+            trials=_trials(recipes, coordinates, outcome),
+            messages=tuple(outcome.messages),
+            seconds={"load": loaded_at - started, "train": trained_at - loaded_at, "total": trained_at - started},
+            interrupted=outcome.interrupted,
+            versions=_versions(),
+        )
+        try:
+            run = _conclude(run, dataset, outcome, prepared, stop, progress)
+        except ThalwegError as error:
+            error.run = run
+            raise
+    run.seconds["total"] = time.perf_counter() - started
+    if run.interrupted:
         raise Interrupted(run)
     return run
 
 
+def _conclude(
+    run: Run,
+    dataset: Dataset,
+    outcome: Outcome,
+    prepared: Preprocessing,
+    stop: InterruptRequest,
+    progress: Progress | None,
+) -> Run:
+    """Select, refit, and score the test split, unless Ctrl-C came before."""
+    recipes = [trial.recipe for trial in run.trials]
+    chosen = _select(recipes, outcome, run.settings["selection"])
+    if chosen is None:
+        return run
+    record, coordinates = outcome.records[chosen.best], run.trials[chosen.best].coordinates
+    model = _fitted(dataset, recipes[chosen.best], record, prepared, run.data.fingerprint)
+    run = dataclasses.replace(run, selection=chosen, model=model, edges=tuple(edges(run.space, coordinates)))
+    if run.settings["refit"] and not stop.requested:
+        if progress is not None:
+            progress(Snapshot.beginning(1, "refitting the winner on training + validation"))
+        before = len(run.messages)
+        run = _refit(run, dataset, record, stop)
+        if progress is not None:
+            for message in run.messages[before:]:
+                progress(Snapshot.beginning(1, message))
+    if stop.requested:
+        return dataclasses.replace(run, interrupted=True)
+    assert dataset.test is not None
+    assert run.model is not None
+    return dataclasses.replace(run, test=run.model.score(dataset.test))
+
+
 def fit(recipe: Recipe | str | Path, data: Any, **options: Any) -> Run:
-    """Train one concrete recipe: a sweep of a single trial, with the options of `sweep`."""
+    """Train one concrete recipe: a sweep of a single trial, with the options of `sweep`.
+
+    Unless ``refit=True``, the model is the one trained on the training split.
+    """
     recipe = load_recipe(recipe) if isinstance(recipe, (str, Path)) else recipe
+    options = {"refit": False, **options}
     if found := dimensions(recipe):
         names = ", ".join(dimension.name for dimension in found)
         raise UsageError(f"the recipe leaves {names} open; give each one value, or use sweep to search")
@@ -194,8 +220,10 @@ def _announcement(space: Recipe, dataset: Dataset, count: int) -> str:
 
 
 def _with_seeds(
-    recipes: list[Recipe], coordinates: list[Coordinates], seeds: int
+    space: Recipe, recipes: list[Recipe], coordinates: list[Coordinates], seeds: int
 ) -> tuple[list[Recipe], list[Coordinates]]:
+    if seeds > 1 and is_open(space.seed):
+        raise UsageError(f"the recipe searches its seed, and seeds is {seeds}: leave one of them out")
     repeated = [dataclasses.replace(recipe, seed=recipe.seed + i) for recipe in recipes for i in range(seeds)]
     return repeated, [c for c in coordinates for _ in range(seeds)]
 
@@ -213,8 +241,9 @@ def _select(recipes: Sequence[Recipe], outcome: Outcome, rule: str) -> Selection
     return select(recipes, outcome.records, rule)
 
 
-def _fitted(dataset: Dataset, recipe: Recipe, record: TrialRecord, preprocessing: Preprocessing) -> FittedModel:
-    dtype = "uint8" if dataset.train.features.dtype == np.uint8 else "float32"
+def _fitted(
+    dataset: Dataset, recipe: Recipe, record: TrialRecord, preprocessing: Preprocessing, fingerprint: str
+) -> FittedModel:
     return FittedModel(
         recipe,
         record.params,
@@ -222,40 +251,35 @@ def _fitted(dataset: Dataset, recipe: Recipe, record: TrialRecord, preprocessing
         preprocessing,
         dataset.classes,
         dataset.feature_shape,
-        dtype,
-        dataset.feature_names,
+        feature_dtype="uint8" if dataset.train.features.dtype == np.uint8 else "float32",
+        feature_names=dataset.feature_names,
+        trained_on=fingerprint,
     )
 
 
-def _refit(
-    dataset: Dataset,
-    model: FittedModel,
-    record: TrialRecord,
-    preprocessing: str | None,
-    memory: int | None,
-    messages: list[str],
-) -> tuple[FittedModel, bool]:
+def _refit(run: Run, dataset: Dataset, record: TrialRecord, stop: InterruptRequest) -> Run:
     """Train the winner again on training + validation, for as many epochs as it kept.
 
-    Preprocessing is fitted anew. Where the refit diverges the first model stays,
-    and a message says so.
+    Preprocessing is fitted anew. Where that cannot be done the first model
+    stays, and a message says why.
     """
+    assert run.model is not None
     joined = join(dataset.train, _held(dataset))
-    prepared = fit_preprocessing(joined.features, preprocessing)
+    prepared = fit_preprocessing(joined.features, run.settings["preprocessing"])
     # The validation examples are part of the training set here: what is measured on them is not used.
-    outcome = train(
-        [model.recipe],
-        examples_of(joined, prepared),
-        examples_of(_held(dataset), prepared),
-        len(dataset.classes),
-        Settings(memory=memory, epochs=record.kept_epoch),
-    )
-    (again,) = outcome.records
-    if outcome.interrupted or again.status is None or again.status.name == DIVERGED:
+    training, held = examples_of(joined, prepared), examples_of(_held(dataset), prepared)
+    settings = Settings(memory=run.settings["memory"], epochs=record.kept_epoch)
+    try:
+        outcome = train([run.model.recipe], training, held, len(dataset.classes), settings, stop=stop)
+        (again,) = outcome.records
         why = "was interrupted" if outcome.interrupted else "diverged"
-        messages.append(f"the refit on training + validation {why}; the model is the one trained on training alone")
-        return model, False
-    return _fitted(dataset, model.recipe, again, prepared), True
+        if not outcome.interrupted and again.status is not None and again.status.name != DIVERGED:
+            model = _fitted(dataset, run.model.recipe, again, prepared, run.data.fingerprint)
+            return dataclasses.replace(run, model=model, refitted=True)
+    except UsageError as error:  # training + validation do not fit into the memory that training did
+        why = f"failed: {error}"
+    message = f"the refit on training + validation {why}; the model is the one trained on the training split"
+    return dataclasses.replace(run, messages=(*run.messages, message))
 
 
 def _trials(recipes: Sequence[Recipe], coordinates: Sequence[Coordinates], outcome: Outcome) -> tuple[Trial, ...]:
@@ -282,7 +306,7 @@ def _summary(loaded: Dataset, dataset: Dataset, preprocessing: Preprocessing) ->
         classes=dataset.classes,
         feature_shape=dataset.feature_shape,
         examples={name: len(split) for name, split in dataset.splits()},
-        skipped=len(loaded.skipped),
+        skipped=tuple((one.name, one.reason) for one in loaded.skipped),
         preprocessing=preprocessing.kind,
     )
 

@@ -102,7 +102,10 @@ def test_the_test_split_hangs_on_its_own_stream():
 
 def test_given_splits_are_kept():
     whole = dataset([20, 10], test=[2, 2], validation=[3, 3])
-    assert split_dataset(whole, validation=0.4, test=0.4, seed=9) is whole
+    assert split_dataset(whole, seed=9) is whole
+    for name in ("validation", "test"):
+        with pytest.raises(UsageError, match=f"brings its own {name} split"):
+            split_dataset(whole, **{name: 0.4})
     with_test = dataset([20, 10], test=[2, 2])
     cut = split_dataset(with_test, seed=9)
     assert cut.test is with_test.test

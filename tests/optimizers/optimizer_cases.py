@@ -1,4 +1,4 @@
-"""Shared by the optimizer tests: problems with NumPy gradients, and a loop that follows an optimizer through them."""
+"""Shared by the optimizer tests: tables of optimizers, problems with NumPy gradients, a loop through these."""
 
 from __future__ import annotations
 
@@ -11,11 +11,36 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from thalweg.optimizers import SGD, AdaGrad, Adam, AdamW, RMSProp
+
 Point = dict[str, np.ndarray]
 STEPS = 200
 # The rate changes at every step: a buffer that holds the rate then differs from one that does not.
 PEAK, FLOOR = 0.05, 0.01
+SEEDS = (0, 1, 2)  # of the random problems on which we are compared with the frameworks
 RATES = FLOOR + 0.5 * (PEAK - FLOOR) * (1 + np.cos(np.pi * np.arange(STEPS) / STEPS))
+
+KINDS = [SGD, AdaGrad, RMSProp, Adam, AdamW]
+VARIANTS = [
+    SGD(0.1), SGD(0.1, 0.9), SGD(0.1, 0.9, form="inside"), SGD(0.1, 0.9, dampening=0.5), SGD(0.1, 0.9, nesterov=True),
+    SGD(0.1, 0.9, nesterov=True, form="outside"), SGD(0.1, 0.9, nesterov=True, form="lookahead"), AdaGrad(0.1),
+    RMSProp(0.1), RMSProp(0.1, momentum=0.9), RMSProp(0.1, 0.9, convention="keras", momentum=0.9), Adam(0.1),
+    RMSProp(0.1, centered=True), Adam(0.1, bias_correction=False), Adam(0.1, convention="keras"), AdamW(0.1),
+]  # fmt: skip
+# In these, together, every number of every class is given.
+EXAMPLES = [
+    SGD(0.1, 0.9, dampening=0.3, weight_decay=0.1),
+    SGD(0.1, 0.9, nesterov=True),
+    SGD(0.1, 0.9, nesterov=True, form="outside"),
+    SGD(0.1, 0.9, nesterov=True, form="lookahead"),
+    AdaGrad(0.1, 1e-2, 0.1, 0.1),
+    RMSProp(0.1, 0.9, 1e-2, 0.5, centered=True, weight_decay=0.1),
+    RMSProp(0.1, 0.9, 1e-2),
+    Adam(0.1, 0.5, 0.9, 1e-2, weight_decay=0.1),
+    Adam(0.1, 0.5, 0.9, 1e-2, bias_correction=False),
+    AdamW(0.1, 0.5, 0.9, 1e-2, 0.1),
+    AdamW(0.1, 0.5, 0.9, 1e-2, 0.1, "multiplier"),
+]
 
 
 def start(seed: int = 0) -> Point:

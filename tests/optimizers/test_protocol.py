@@ -12,20 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from optimizer_cases import rebuilt, run_fixed
+from optimizer_cases import KINDS, VARIANTS, rebuilt, run_fixed
 
 from thalweg.errors import UsageError
 from thalweg.optimizers import CONVENTIONS, SGD, AdaGrad, Adam, AdamW, Optimizer, RandomSearch, RMSProp, traits
 from thalweg.ranges import Choice, choice, integers, log_uniform, uniform
 from thalweg.schedules import Constant, Cosine, Warmup
 
-KINDS = [SGD, AdaGrad, RMSProp, Adam, AdamW]
-VARIANTS = [
-    SGD(0.1), SGD(0.1, 0.9), SGD(0.1, 0.9, form="inside"), SGD(0.1, 0.9, dampening=0.5), SGD(0.1, 0.9, nesterov=True),
-    SGD(0.1, 0.9, nesterov=True, form="outside"), SGD(0.1, 0.9, nesterov=True, form="lookahead"), AdaGrad(0.1),
-    RMSProp(0.1), RMSProp(0.1, momentum=0.9), RMSProp(0.1, 0.9, convention="keras", momentum=0.9), Adam(0.1),
-    RMSProp(0.1, centered=True), Adam(0.1, bias_correction=False), Adam(0.1, convention="keras"), AdamW(0.1),
-]  # fmt: skip
 IDS = [f"{i}-{o.name}" for i, o in enumerate(VARIANTS)]
 SPACES = [
     SGD(log_uniform(1e-3, 1)), SGD(0.1, uniform(0.5, 0.9)), SGD(0.1, choice(None, 0.9)), SGD(choice(0.1, Cosine(0.2))),

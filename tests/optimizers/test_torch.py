@@ -6,7 +6,7 @@ import inspect
 from typing import Any
 
 import pytest
-from optimizer_cases import FLOOR, PEAK, RATES, STEPS, Point, assert_same_path, follow, make_gradient, start
+from optimizer_cases import FLOOR, PEAK, RATES, SEEDS, STEPS, Point, assert_same_path, follow, make_gradient, start
 
 from thalweg.optimizers import SGD, AdaGrad, Adam, AdamW, RMSProp
 from thalweg.schedules import Cosine
@@ -40,8 +40,8 @@ CASES: list[tuple[Any, str, dict[str, Any], dict[str, Any]]] = [
 ]
 
 
-def follow_torch(name: str, arguments: dict[str, Any]) -> list[Point]:
-    gradient, point = make_gradient(), start()
+def follow_torch(name: str, arguments: dict[str, Any], seed: int) -> list[Point]:
+    gradient, point = make_gradient(seed), start(seed)
     tensors = {key: torch.tensor(value, requires_grad=True) for key, value in point.items()}
     optimizer = getattr(torch.optim, name)(list(tensors.values()), lr=float(RATES[0]), **arguments)
     points = []
@@ -56,7 +56,9 @@ def follow_torch(name: str, arguments: dict[str, Any]) -> list[Point]:
 
 @pytest.mark.parametrize(("kind", "name", "ours", "theirs"), CASES, ids=[f"{c[1]}-{c[2]}" for c in CASES])
 def test_equals_torch(kind: Any, name: str, ours: dict[str, Any], theirs: dict[str, Any]) -> None:
-    assert_same_path(follow(kind(RATE, convention="torch", **ours)), follow_torch(name, theirs))
+    optimizer = kind(RATE, convention="torch", **ours)
+    for seed in SEEDS:
+        assert_same_path(follow(optimizer, seed), follow_torch(name, theirs, seed))
 
 
 @pytest.mark.parametrize(

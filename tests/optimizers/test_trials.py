@@ -9,27 +9,11 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
-from optimizer_cases import rebuilt, run_fixed, stacked
+from optimizer_cases import EXAMPLES, KINDS, rebuilt, run_fixed, stacked
 
 from thalweg import optimizers
-from thalweg.optimizers import CONVENTIONS, SGD, AdaGrad, Adam, AdamW, Optimizer, RMSProp
+from thalweg.optimizers import CONVENTIONS, Adam, Optimizer
 from thalweg.schedules import Cosine
-
-# In these, together, every number of every class is given.
-EXAMPLES = [
-    SGD(0.1, 0.9, dampening=0.3, weight_decay=0.1),
-    SGD(0.1, 0.9, nesterov=True),
-    SGD(0.1, 0.9, nesterov=True, form="outside"),
-    SGD(0.1, 0.9, nesterov=True, form="lookahead"),
-    AdaGrad(0.1, 1e-2, 0.1, 0.1),
-    RMSProp(0.1, 0.9, 1e-2, 0.5, centered=True, weight_decay=0.1),
-    RMSProp(0.1, 0.9, 1e-2),
-    Adam(0.1, 0.5, 0.9, 1e-2, weight_decay=0.1),
-    Adam(0.1, 0.5, 0.9, 1e-2, bias_correction=False),
-    AdamW(0.1, 0.5, 0.9, 1e-2, 0.1),
-    AdamW(0.1, 0.5, 0.9, 1e-2, 0.1, "multiplier"),
-]
-KINDS = (SGD, AdaGrad, RMSProp, Adam, AdamW)
 
 
 def number_fields(kind: type) -> list[str]:

@@ -21,7 +21,7 @@ from thalweg.penalties import L1, L2, ElasticNet, NoPenalty, penalty_residual
 from thalweg.recipe import Recipe, bind
 from thalweg.schedules import Constant, Cosine, CosineRestarts, InverseSqrt, Step, Warmup
 from thalweg.schedules import Linear as LinearDecay
-from thalweg.training import program
+from thalweg.training import Settings, cohort_run, program, train
 from thalweg.training.batches import epoch_batches
 from thalweg.training.cohort import group
 
@@ -102,6 +102,22 @@ def test_an_optax_transformation_trains_as_it_would_alone(problem: Any) -> None:
             updates, state = transformation.update(jax.grad(loss)(params, problem.x[rows], problem.y[rows]), state)
             params = optax.apply_updates(params, updates)
     np.testing.assert_allclose(record.params["weight"], params["weight"], **CLOSE)
+
+
+def test_sixteen_trials_of_one_cohort_equal_sixteen_alone_over_hundreds_of_steps(problem: Any) -> None:
+    """Rates stay where the optimizer is stable: there rounding is not amplified, as it is at very high ones."""
+    recipes = [
+        Recipe(penalty=L2(strength), optimizer=Adam(Cosine(rate)), batch_size=16, epochs=60)
+        for strength in (1e-4, 1e-3, 1e-2, 1e-1)
+        for rate in (1e-3, 3e-3, 1e-2, 3e-2)
+    ]
+    together = problem.train(recipes)
+    assert len(together.cohorts) == 1
+    for recipe, record in zip(recipes, together.records, strict=True):
+        alone = problem.train([recipe]).records[0]
+        assert record.epochs * -(-110 // 16) == 420
+        np.testing.assert_allclose(record.params["weight"], alone.params["weight"], rtol=1e-4, atol=1e-5)
+        assert record.last("validation_accuracy") == alone.last("validation_accuracy")
 
 
 SIXTEEN = [
@@ -190,6 +206,48 @@ def test_a_diverging_trial_changes_no_bit_of_the_others(problem: Any) -> None:
     assert len(broken.records[1].history["data_loss"]) == 1
 
 
+def test_no_bit_changes_at_the_size_of_images_where_packing_would_pay(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Products of this size round differently at another width, so rows of diverged trials must stay."""
+    monkeypatch.setattr(cohort_run, "_PACK_PAYS", 0.0)
+    generator = np.random.default_rng(0)
+    x, y = generator.normal(size=(64, 3072)).astype(np.float32), generator.integers(0, 10, 64).astype(np.int32)
+    examples = program.Examples(x, y, np.float32(0), np.float32(1))
+
+    def trained(rate: float) -> list[Any]:
+        rates = (1e-3, rate, 1e-2, rate, rate, rate)
+        recipes = [Recipe(penalty=L2(1e-2), optimizer=AdamW(r), batch_size=32, epochs=4) for r in rates]
+        return train(recipes, examples, examples, 10, Settings()).records
+
+    sound, broken = trained(1e-3), trained(1e30)
+    assert [record.status.name for record in broken].count("diverged") == 4
+    for number in (0, 2):
+        assert sound[number].params["weight"].tobytes() == broken[number].params["weight"].tobytes()
+
+
+def test_a_rate_that_nobody_tells_is_not_a_number(problem: Any) -> None:
+    (record,) = problem.train([Recipe(optimizer=optax.adam(0.01), batch_size=32, epochs=1)]).records
+    assert np.isnan(record.history["learning_rate"]).all()
+
+
+class Ridge(eqx.Module):
+    """A penalty with no more than the design's protocol: it takes proximal steps."""
+
+    strength: Any
+
+    def value(self, weights: Any) -> Any:
+        return self.strength * jnp.sum(weights**2)
+
+    def prox(self, weights: Any, step: Any) -> Any:
+        return weights / (1 + 2 * step * self.strength)
+
+
+def test_a_penalty_of_ones_own_trains(problem: Any) -> None:
+    own, ours = problem.train(
+        [Recipe(penalty=p, optimizer=SGD(0.1), batch_size="full", epochs=500) for p in (Ridge(0.05), L2(0.05))]
+    ).records
+    np.testing.assert_allclose(own.params["weight"], ours.params["weight"], atol=1e-4)  # both at the optimum
+
+
 def test_a_trial_that_diverges_in_its_last_step_is_marked(problem: Any) -> None:
     recipe = Recipe(optimizer=SGD(3e38), penalty=L2(10.0), batch_size="full", epochs=1)
     (record,) = problem.train([dataclasses.replace(recipe, model=Linear(scale=1.0))]).records
@@ -202,7 +260,9 @@ def test_nothing_recompiles_between_epochs_seeds_and_schedules(problem: Any) -> 
         # A size that no other test uses, so that the count starts at what compiles here.
         return Recipe(optimizer=Adam(rate), batch_size=17, epochs=5, seed=seed)
 
+    start = program.train_block._cache_size()
     problem.train([recipe(0, 0.01), recipe(0, 0.02)])
+    assert program.train_block._cache_size() == start + 1  # five epochs, one program
     before = program.train_block._cache_size(), program.evaluate._cache_size()
     problem.train([recipe(1, Cosine(0.01)), recipe(1, InverseSqrt(0.3)), recipe(2, 0.1), recipe(2, 0.2)])
     assert (program.train_block._cache_size(), program.evaluate._cache_size()) == before

@@ -11,14 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from thalweg.errors import UsageError
 from thalweg.losses import Hinge, Softmax
-from thalweg.optimizers import SGD, Adam, RandomSearch
+from thalweg.optimizers import SGD, RandomSearch
 from thalweg.penalties import L2
 from thalweg.recipe import Recipe
-from thalweg.training import Halving, Settings, Snapshot, cohort_run, memory
-from thalweg.training.cohort import group
-from thalweg.training.memory import parse_bytes, plan
+from thalweg.training import Halving, Settings, Snapshot, cohort_run
 
 RATES = (0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 3e-4, 1e-4)
 # Packing changes the width of the products, so rounding differs; see test_engine.
@@ -133,82 +130,6 @@ def test_packing_waits_until_it_pays(problem: Any) -> None:
         patch.setattr(cohort_run, "_PACK_PAYS", 0.0)
         problem.train(recipes(), Settings(halving=Halving(2.0, 1)))
         assert widths == [8] * 4 + [4] * 5
-
-
-def test_a_cohort_too_large_for_memory_runs_in_chunks_and_says_so(problem: Any) -> None:
-    (cohort,) = group(recipes())
-    whole = plan(cohort, (6,), 3, 10_000, 10**9)
-    assert whole.chunks == 1
-    small = plan(cohort, (6,), 3, 10_000, whole.bytes_shared + 3 * whole.bytes_per_trial)
-    assert small.chunks == 3
-    assert small.width == 3
-
-    data = problem.x.nbytes + problem.x_held.nbytes
-    limit = whole.bytes_shared - 10_000 + data + 2_000 + 3 * whole.bytes_per_trial
-    chunked, plain = problem.train(recipes(3), Settings(memory=limit)), problem.train(recipes(3))
-    (message,) = chunked.messages
-    assert "chunks" in message
-    for first, second in zip(chunked.records, plain.records, strict=True):
-        np.testing.assert_allclose(first.params["weight"], second.params["weight"], **CLOSE)
-        assert first.status == second.status
-
-
-def test_halving_works_across_chunks(problem: Any) -> None:
-    (cohort,) = group(recipes())
-    whole = plan(cohort, (6,), 3, 0, 10**9)
-    limit = whole.bytes_shared + 6_000 + 3 * whole.bytes_per_trial
-    settings = Settings(halving=Halving(2.0, 1), memory=limit)
-    outcome = problem.train(recipes(), settings)
-    assert any("chunks" in message for message in outcome.messages)
-    assert [r.status for r in outcome.records] == [
-        r.status for r in problem.train(recipes(), Settings(halving=Halving(2.0, 1))).records
-    ]
-
-
-def test_a_trial_that_does_not_fit_is_refused_before_anything_runs(problem: Any) -> None:
-    with pytest.raises(UsageError, match=r"one trial needs .* may be used.*batch_size"):
-        problem.train(recipes(), Settings(memory=1_000))
-
-
-def test_the_plan_covers_what_the_program_takes() -> None:
-    """The compiler's own account of a large cohort's temporaries and arguments stays within the plan."""
-    from thalweg.recipe import bind
-    from thalweg.training import program
-
-    wide = [bind(Recipe(optimizer=Adam(rate), batch_size=256), 1000) for rate in RATES]
-    (cohort,) = group(wide)
-    planned = plan(cohort, (3072,), 10, 0, 10**12)
-    state = jax.eval_shape(lambda r: program.initialise(r, jax.random.key(0), (3072,), 10), cohort.recipe)
-    features = jax.ShapeDtypeStruct((1000, 3072), np.uint8)
-    one = jax.ShapeDtypeStruct((), np.float32)
-    examples = program.Examples(features, jax.ShapeDtypeStruct((1000,), np.int32), one, one)
-    block = program.Block(
-        jax.ShapeDtypeStruct((4, 256), np.int32),
-        jax.ShapeDtypeStruct((4, 256), np.float32),
-        jax.ShapeDtypeStruct((4, 8), np.float32),
-        jax.ShapeDtypeStruct((), np.int32),
-    )
-    compiled = program.train_block.lower(cohort.recipe, state, examples, block, jax.random.key(0)).compile()
-    used = compiled.memory_analysis()
-    taken = used.temp_size_in_bytes + used.argument_size_in_bytes - 1000 * 3072
-    assert taken <= planned.bytes_shared + 8 * planned.bytes_per_trial
-    # And is no idle guess: not more than four times what is taken.
-    assert planned.bytes_shared + 8 * planned.bytes_per_trial <= 4 * taken
-
-
-@pytest.mark.parametrize(("text", "count"), [("4GB", 4 * 10**9), ("500 mb", 5 * 10**8), ("123", 123), ("1.5kB", 1500)])
-def test_sizes_are_read(text: str, count: int) -> None:
-    assert parse_bytes(text) == count
-
-
-@pytest.mark.parametrize("text", ["", "GB", "-1GB", "4 XB", "nan", "1e400", "0"])
-def test_wrong_sizes_are_refused(text: str) -> None:
-    with pytest.raises(UsageError, match="memory"):
-        parse_bytes(text)
-
-
-def test_free_memory_is_a_plausible_figure() -> None:
-    assert 10**8 < memory.available_bytes() < 10**14
 
 
 def test_random_search_keeps_the_best_of_its_candidates(problem: Any) -> None:

@@ -53,6 +53,7 @@ def serialise_model(model: FittedModel) -> bytes:
         "feature_shape": model.feature_shape,
         "feature_dtype": model.feature_dtype,
         "feature_names": model.feature_names,
+        "trained_on": model.trained_on,
         "preprocessing": model.preprocessing.kind,
     }
     # Not np.ascontiguousarray: that makes a vector of a single number.
@@ -75,13 +76,16 @@ def load_model(path: str | Path, model: Any = None) -> FittedModel:
         preprocessing = _preprocessing(about["preprocessing"], shape, tensors)
         params, state = _trees(recipe, shape, len(classes), tensors)
         dtype, names = _features(about["feature_dtype"], about["feature_names"], shape)
+        trained_on = about["trained_on"]
+        if not (trained_on is None or isinstance(trained_on, str)):
+            raise ValueError("fingerprint")
     except UsageError as error:
         raise DataError(f"{path}: its recipe cannot be used: {error}") from error
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise DataError(
             f"{path} is damaged: {type(error).__name__} {error}; take the file from its source again"
         ) from error
-    return FittedModel(recipe, params, state, preprocessing, classes, shape, dtype, names)
+    return FittedModel(recipe, params, state, preprocessing, classes, shape, dtype, names, trained_on)
 
 
 def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:

@@ -69,6 +69,7 @@ def run_summary(run: Run, folder: str | Path | None = None) -> dict[str, Any]:
         "seconds": run.seconds["total"],
         "best": verdict,
         "tied": [trial.number for trial in run.tied],
+        "better": [] if run.selection is None else list(run.selection.better),
         "edges": [edge.sentence() for edge in run.edges],
         "interrupted": run.interrupted,
     }
@@ -91,11 +92,11 @@ def run_record(run: Run) -> dict[str, Any]:
             "rule": selection.rule,
             "best": selection.best,
             "tied": list(selection.tied),
+            "better": list(selection.better),
             "p_values": {str(number): p for number, p in selection.p_values.items()},
             "groups": [
                 {"trials": list(g.trials), "mean": g.mean, "spread": g.spread, "diverged": g.diverged}
                 for g in selection.groups
-                if len(g.trials) > 1
             ],
         },
         "test": None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 import traceback
 from collections.abc import Sequence
@@ -34,6 +35,17 @@ for _order, (_name, _home, _help) in enumerate(
     app.command(f"thalweg.cli.{_home}:{_name}", name=_name, help=_help, sort_key=_order)
 
 
+_OPTIONS = {
+    "image_size=(height, width)": "--image-size HEIGHTxWIDTH",
+    "image_size": "--image-size",
+    "skip_bad=True": "--skip-bad",
+    "skip_bad": "--skip-bad",
+    "points=": "--points ",
+    "label=": "--label ",
+    "search='grid'": "--search grid",
+}
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and leave with its exit code."""
     sys.exit(run(sys.argv[1:] if arguments is None else list(arguments)))
@@ -48,7 +60,7 @@ def run(arguments: list[str]) -> int:
         print(f"thalweg: {_plain(error)}\nSee thalweg --help.", file=sys.stderr)
         return 2
     except ThalwegError as error:
-        print(f"thalweg: {_visible(str(error))}", file=sys.stderr)
+        print(f"thalweg: {_visible(_as_options(str(error)))}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("thalweg: interrupted", file=sys.stderr)
@@ -57,6 +69,11 @@ def run(arguments: list[str]) -> int:
         # The reader of our output (head, less) has gone: no fault, and nothing more to say to it.
         sys.stdout = None
         return 0
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EIO, errno.EDQUOT):
+            raise
+        print(f"thalweg: the output cannot be written: {error.strerror}", file=sys.stderr)
+        return 1
     except Exception:
         traceback.print_exc()
         print("thalweg: this is a fault of ours; please report it with the lines above", file=sys.stderr)
@@ -66,6 +83,13 @@ def run(arguments: list[str]) -> int:
 
 def _plain(error: CycloptsError) -> str:
     return " ".join(str(error).split())
+
+
+def _as_options(text: str) -> str:
+    """Write the library's argument names as the options that they are here."""
+    for argument, option in _OPTIONS.items():
+        text = text.replace(argument, option)
+    return text
 
 
 def _visible(text: str) -> str:

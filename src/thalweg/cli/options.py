@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -10,7 +11,7 @@ from cyclopts import Parameter
 from thalweg.data import Dataset, load
 from thalweg.errors import UsageError
 
-__all__ = ["Reading", "parse_size"]
+__all__ = ["Reading", "parse_bytes", "parse_size"]
 
 
 @Parameter(name="*")
@@ -40,3 +41,17 @@ def parse_size(text: str) -> tuple[int, int]:
     if len(parts) in (1, 2) and all(part.isdigit() and int(part) > 0 for part in parts):
         return int(parts[0]), int(parts[-1])
     raise UsageError(f"image-size is {text!r}; give one number, such as 32, or HEIGHTxWIDTH, such as 24x32")
+
+
+def parse_bytes(text: str) -> int:
+    """Read a size such as ``4GB``, ``500MB`` or ``1073741824``."""
+    units = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+    number = text.strip().upper().rstrip("BKMGT")
+    unit = text.strip().upper()[len(number) :]
+    try:
+        value = float(number) * units[unit.strip()]
+    except (ValueError, KeyError):
+        raise UsageError(f"memory is {text!r}; give a size such as 4GB or 500MB") from None
+    if not math.isfinite(value) or value < 1:
+        raise UsageError(f"memory is {text!r}; give a size of at least one byte")
+    return int(value)

@@ -15,6 +15,7 @@ from rich.text import Text
 from thalweg.recipe_files import flatten, to_toml
 from thalweg.run import Run, Trial
 from thalweg.search import dimensions
+from thalweg.training.status import PRUNED
 
 __all__ = ["print_json", "print_run", "shown"]
 
@@ -35,7 +36,7 @@ def print_run(run: Run, folder: Path | None) -> None:
     """Print the verdict: best trials, selected recipe, test accuracy, ties, warnings, place."""
     console = Console(highlight=False, soft_wrap=True)
     if len(run.trials) > 1:
-        console.print(_table(run))
+        console.print(_table(run, console.width - 2))
     best = run.best
     if best is None:
         console.print("interrupted before any trial had an epoch: nothing to select")
@@ -58,9 +59,7 @@ def _print_verdict(console: Console, run: Run) -> None:
     if run.interrupted:
         console.print("interrupted: the test split was not scored; what was done until then is saved")
     if len(run.trials) > 1:
-        console.print(
-            f"{len(run.tied)} other trials are tied with it: a paired test (McNemar, Holm) tells no difference"
-        )
+        console.print(_comparison(run))
     group = run.selection.group if run.selection else None
     if group and group.spread is not None:
         console.print(f"over {len(group.trials)} seeds: validation accuracy {group.mean:.4f} ± {group.spread:.4f}")
@@ -68,24 +67,60 @@ def _print_verdict(console: Console, run: Run) -> None:
         console.print(Text(f"note: {edge.sentence()}"))
     counts = ", ".join(f"{count} {name}" for name, count in run.statuses.items())
     console.print(f"trials: {counts}; {run.seconds['train']:.1f} s to train, {run.seconds['total']:.1f} s in all")
-    for message in run.messages:
-        console.print(Text(f"note: {shown(message)}"))
 
 
-def _table(run: Run) -> Table:
+def _comparison(run: Run) -> str:
+    """How many trials the evidence cannot tell from the selected one, or puts above it."""
+    assert run.selection is not None
+    compared, tied = len(run.selection.p_values), len(run.tied)
+    text = f"a paired test on validation (McNemar, Holm) cannot tell it from {tied} of {compared} others"
+    if pruned := sum(trial.status.name == PRUNED for trial in run.trials):
+        text += f"; {pruned} pruned trials were not compared"
+    if better := len(run.selection.better):
+        text += f", and finds {better} more accurate: the rule preferred more regularisation"
+    return text
+
+
+def _table(run: Run, width: int) -> Table:
+    """The best trials; of the searched numbers as many columns as the screen is wide, never a squeezed one."""
     searched = list(dict.fromkeys(d.name for d in dimensions(run.space)))
-    table = Table(box=box.SIMPLE_HEAD, title=f"best of {len(run.trials)} trials", title_justify="left")
-    for name in ("trial", "validation accuracy", "validation loss"):
-        table.add_column(name, justify="right")
+    if run.settings["seeds"] > 1:
+        searched.append("seed")
+    trials = _shown_trials(run)
+    rows = [flatten(trial.recipe) for trial in trials]
+    columns = {
+        "trial": [str(trial.number) for trial in trials],
+        "accuracy": [f"{trial.validation_accuracy:.4f}" for trial in trials],
+        "loss": [f"{trial.validation_loss:.4f}" for trial in trials],
+        "": [_note(run, trial) for trial in trials],
+    }
+    left, out = width - _width(columns), 0
     for name in searched:
-        table.add_column(_short(name, searched), justify="right")
-    table.add_column("")
-    for trial in run.ranked()[:_ROWS]:
-        row = flatten(trial.recipe)
-        values = [_cell(row, name) for name in searched]
-        numbers = f"{trial.validation_accuracy:.4f}", f"{trial.validation_loss:.4f}"
-        table.add_row(str(trial.number), *numbers, *values, _note(run, trial))
+        column = {_short(name, searched): [_cell(row, name) for row in rows]}
+        if _width(column) > left:
+            out += 1
+            continue
+        left -= _width(column)
+        columns |= column
+    note = f"; {out} more numbers in trials.csv" if out else ""
+    title = f"best of {len(run.trials)} trials, on validation{note}"
+    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left")
+    names = [*(name for name in columns if name), ""]
+    for name in names:
+        table.add_column(name, justify="right" if name else "left", no_wrap=True)
+    for cells in zip(*(columns[name] for name in names), strict=True):
+        table.add_row(*(shown(cell) for cell in cells))
     return table
+
+
+def _width(columns: dict[str, list[str]]) -> int:
+    return sum(2 + max(map(len, (name, *cells))) for name, cells in columns.items())
+
+
+def _shown_trials(run: Run) -> list[Trial]:
+    """The first trials of the ranking, and the selected one where it is not among them."""
+    trials = run.ranked()[:_ROWS]
+    return trials if run.best is None or run.best in trials else [*trials, run.best]
 
 
 def _short(name: str, names: list[str]) -> str:
@@ -106,9 +141,17 @@ def _cell(row: dict[str, Any], name: str) -> str:
 def _note(run: Run, trial: Trial) -> str:
     if run.best is not None and trial.number == run.best.number:
         return "selected"
-    if run.selection and trial.number in run.selection.tied:
+    if run.selection and _recipe_mates(run, trial.number) & set(run.selection.tied):
         return "tied"
+    if run.selection and trial.number in run.selection.group.trials:
+        return "same recipe"
     return "" if trial.status.name == "completed" else trial.status.name
+
+
+def _recipe_mates(run: Run, number: int) -> set[int]:
+    """The trials of the same recipe, the seed apart: a verdict on one is a verdict on all."""
+    groups = run.selection.groups if run.selection else ()
+    return next((set(group.trials) for group in groups if number in group.trials), {number})
 
 
 def _indent(text: str) -> str:

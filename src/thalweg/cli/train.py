@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
+import tempfile
+import time
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -10,17 +13,16 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 
 from thalweg.artifacts import check_run_folder, run_summary
-from thalweg.cli.options import Reading
+from thalweg.cli.options import Reading, parse_bytes
 from thalweg.cli.output import print_json, print_run
 from thalweg.cli.progress import ProgressLine
-from thalweg.errors import UsageError
+from thalweg.errors import ThalwegError, UsageError
 from thalweg.recipe_files import load_recipe
 from thalweg.run import Run
 from thalweg.search import dimensions
 from thalweg.sweeps import Interrupted
 from thalweg.sweeps import sweep as run_sweep
 from thalweg.training import Halving
-from thalweg.training.memory import parse_bytes
 
 Preprocess = Literal["auto", "center", "standardize", "scale", "none"]
 
@@ -35,7 +37,7 @@ def sweep(
     search: Literal["sobol", "random", "grid"] = "sobol",
     points: int | None = None,
     halving: float | None = None,
-    rungs: int = 2,
+    rungs: int | None = None,
     patience: int | None = None,
     tolerance: float | None = None,
     select: Literal["best", "one-standard-error"] = "best",
@@ -70,7 +72,7 @@ def sweep(
     halving
         Keep the best 1/HALVING of the trials at each rung (successive halving).
     rungs
-        How many rungs, with --halving.
+        How many rungs, with --halving (default: 2).
     patience
         Stop a trial after this many epochs without a lower validation loss, and keep its best epoch.
     tolerance
@@ -100,7 +102,7 @@ def sweep(
         "seeds": seeds,
         "search": search,
         "points": points,
-        "halving": None if halving is None else Halving(halving, rungs),
+        "halving": _halving(halving, rungs),
         "patience": patience,
         "tolerance": tolerance,
         "selection": select,
@@ -193,20 +195,44 @@ def _train(
     space = None if recipe is None else load_recipe(recipe)
     progress = ProgressLine()
     progress.say(f"reading {source}")
+    began = time.perf_counter()
     dataset = reading.load(source)
+    read = time.perf_counter() - began
     folder = out or Path("runs") / f"{dataset.name}-{datetime.now():%Y%m%d-%H%M%S}"
+    check_run_folder(folder, overwrite=overwrite)
     for skipped in dataset.skipped:
         progress.say(f"skipped {skipped.name}: {skipped.reason}")
+    about = {"data": source, **dataclasses.asdict(reading)}
+
+    def told(run: Run) -> Run:
+        """The run, with what it takes to read the same data again."""
+        seconds = {**run.seconds, "load": run.seconds["load"] + read, "total": run.seconds["total"] + read}
+        return dataclasses.replace(run, settings={**run.settings, **about}, seconds=seconds)
+
     try:
         run = run_sweep(space, dataset, progress=progress, **options)
     except Interrupted as stopped:
         progress.clear()
         print("interrupted; saving what is done", file=sys.stderr)
-        _finish(stopped.run, folder, overwrite, json)
+        _finish(told(stopped.run), folder, overwrite, json)
         return 130
+    except ThalwegError as error:
+        progress.clear()
+        if error.run is not None:
+            saved = _save(told(error.run), folder, overwrite)
+            print(f"what was trained is saved in {saved}", file=sys.stderr)
+        raise
     progress.clear()
-    _finish(run, folder, overwrite, json)
+    _finish(told(run), folder, overwrite, json)
     return 0
+
+
+def _halving(factor: float | None, rungs: int | None) -> Halving | None:
+    if factor is None:
+        if rungs is not None:
+            raise UsageError(f"rungs is {rungs}, which only successive halving has: give --halving 3 too")
+        return None
+    return Halving(factor) if rungs is None else Halving(factor, rungs)
 
 
 def _finish(run: Run, folder: Path, overwrite: bool, json: bool) -> None:
@@ -218,10 +244,18 @@ def _finish(run: Run, folder: Path, overwrite: bool, json: bool) -> None:
 
 
 def _save(run: Run, folder: Path, overwrite: bool) -> Path:
-    """Save a run; if the folder has become unusable while it trained, save it beside that and say so."""
+    """Save a run; if the folder has become unusable while it trained, save it elsewhere and say so."""
     try:
         return run.save(folder, overwrite=overwrite)
     except UsageError as error:
-        beside = folder.with_name(f"{folder.name}-{datetime.now():%Y%m%d-%H%M%S}")
-        print(f"thalweg: {error}\nsaving the run as {beside} instead", file=sys.stderr)
-        return run.save(beside)
+        print(f"thalweg: {error}", file=sys.stderr)
+    name = f"{folder.name}-{datetime.now():%Y%m%d-%H%M%S}"
+    for place in (folder.with_name(name), Path(tempfile.mkdtemp(prefix="thalweg-")) / name):
+        try:
+            saved = run.save(place)
+        except UsageError as error:
+            print(f"thalweg: {error}", file=sys.stderr)
+        else:
+            print(f"saved the run as {saved} instead", file=sys.stderr)
+            return saved
+    raise UsageError(f"the run of {folder} could not be saved anywhere; free some disk space and run it again")

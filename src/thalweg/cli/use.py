@@ -15,8 +15,9 @@ from thalweg.artifacts import load_model
 from thalweg.atomic import write_bytes
 from thalweg.cli.options import Reading
 from thalweg.cli.output import print_json, shown
-from thalweg.data import Dataset, Split, describe, match_classes, match_features, summarize
+from thalweg.data import Dataset, Split, describe, match_channels, match_classes, match_features, summarize
 from thalweg.errors import DataError, UsageError
+from thalweg.fitted import FittedModel
 from thalweg.recipe_files import encode, to_toml
 from thalweg.views import template_sheet
 
@@ -47,8 +48,10 @@ def predict(
     json
         Print one JSON object and nothing else on stdout.
     """
+    if json and out is not None:
+        raise UsageError(f"--json prints to stdout, --out writes a table to {out}: give one of them")
     fitted = load_model(model)
-    dataset = match_features((reading or Reading()).load(data, labelled=False), fitted.feature_names)
+    dataset = _matched((reading or Reading()).load(data, labelled=False), fitted)
     part, name = _part(dataset, split)
     names = part.names or tuple(str(i) for i in range(len(part.features)))
     predicted = fitted.predict(part.features)
@@ -89,8 +92,15 @@ def score(
         Print one JSON object and nothing else on stdout.
     """
     fitted = load_model(model)
-    dataset = match_features((reading or Reading()).load(data), fitted.feature_names)
+    dataset = _matched((reading or Reading()).load(data), fitted)
     part, name = _part(match_classes(dataset, fitted.classes), split)
+    seen = name != "test" and dataset.fingerprint() == fitted.trained_on
+    if seen:
+        print(
+            "thalweg: the model was trained on examples of this very data set, which flatters it: "
+            "for an estimate on new data take the run's own test accuracy",
+            file=sys.stderr,
+        )
     result = fitted.score(part)
     low, high = result.interval
     if json:
@@ -102,6 +112,7 @@ def score(
                 "correct": result.correct,
                 "count": result.count,
                 "loss": result.loss,
+                "trained_on_this_data": seen,
             }
         )
     else:
@@ -143,6 +154,10 @@ def info(
         text = "\n".join(shown(line) for line in summarize(dataset).splitlines())
     print_json(content) if json else print(text)
     return 0
+
+
+def _matched(dataset: Dataset, model: FittedModel) -> Dataset:
+    return match_channels(match_features(dataset, model.feature_names), model.feature_shape)
 
 
 def _part(dataset: Dataset, which: Which) -> tuple[Split, str]:

@@ -1,6 +1,15 @@
 """Data sets: reading, splitting, preprocessing. Nothing here imports JAX."""
 
-from thalweg.data.dataset import Dataset, Skipped, Split, check_trainable, match_classes, match_features, obstacles
+from thalweg.data.dataset import (
+    Dataset,
+    Skipped,
+    Split,
+    check_trainable,
+    match_channels,
+    match_classes,
+    match_features,
+    obstacles,
+)
 from thalweg.data.describe import describe, summarize
 from thalweg.data.load import load
 from thalweg.data.preprocessing import Preprocessing, fit_preprocessing
@@ -16,6 +25,7 @@ __all__ = [
     "fit_preprocessing",
     "join",
     "load",
+    "match_channels",
     "match_classes",
     "match_features",
     "obstacles",

@@ -118,7 +118,8 @@ class Folder:
 
 def file_content(file: Path) -> bytes:
     if not file.is_file():  # a pipe or device would never end
-        raise DataError(f"{file}: is no ordinary file; remove it")
+        what = "is no ordinary file; remove it" if file.exists() else "there is no such file; mend its name or add it"
+        raise DataError(f"{file}: {what}")
     return file.read_bytes()
 
 

@@ -11,7 +11,16 @@ import numpy as np
 
 from thalweg.errors import DataError, nearest
 
-__all__ = ["Dataset", "Skipped", "Split", "check_trainable", "match_classes", "match_features", "obstacles"]
+__all__ = [
+    "Dataset",
+    "Skipped",
+    "Split",
+    "check_trainable",
+    "match_channels",
+    "match_classes",
+    "match_features",
+    "obstacles",
+]
 
 # Work on at most this many bytes of features at a time, so that a memory-mapped array stays on disk.
 CHUNK_BYTES = 16 * 2**20
@@ -221,6 +230,20 @@ def match_features(dataset: Dataset, names: Sequence[str] | None) -> Dataset:
         dataset, train=train, validation=reorder(dataset.validation), test=reorder(dataset.test),
         feature_names=tuple(names),
     )  # fmt: skip
+
+
+def match_channels(dataset: Dataset, shape: tuple[int, ...]) -> Dataset:
+    """Return grey images as RGB where a model's feature shape asks for it, as reading does where only some are grey."""
+    grey = dataset.is_image and dataset.feature_shape[-1] == 1
+    if not grey or shape != (*dataset.feature_shape[:-1], 3):
+        return dataset
+
+    def coloured(split: Split | None) -> Split | None:
+        return None if split is None else replace(split, features=np.repeat(split.features, 3, axis=-1))
+
+    train = coloured(dataset.train)
+    assert train is not None
+    return replace(dataset, train=train, validation=coloured(dataset.validation), test=coloured(dataset.test))
 
 
 def match_classes(dataset: Dataset, classes: Sequence[str]) -> Dataset:

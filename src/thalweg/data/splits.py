@@ -30,7 +30,12 @@ def split_dataset(
     the data brings no such split. Defaults: test 0.2; validation 0.2, or 0.1
     from 20,000 examples on.
     """
-    for name, share in (("validation", validation), ("test", test)):
+    for name, share, brought in (
+        ("validation", validation, dataset.validation),
+        ("test", test, dataset.test),
+    ):
+        if share is not None and brought is not None:
+            raise UsageError(f"{name} is {share!r}, but the data brings its own {name} split; leave it out")
         if share is not None and not (isinstance(share, (float, np.floating)) and 0 < share < 1):
             raise UsageError(f"{name} is {share!r}; give a share between 0 and 1, such as 0.2")
     check_integer("splits", "seed", seed, least=0)

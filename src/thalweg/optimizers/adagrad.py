@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple
 
 import jax
@@ -9,6 +10,7 @@ import jax.numpy as jnp
 
 from thalweg.fields import Number
 from thalweg.optimizers.base import Conventional, Tree, map_leaves, settle
+from thalweg.optimizers.conventions import Convention, rows_of
 
 __all__ = ["AdaGrad", "AdaGradState"]
 
@@ -34,6 +36,7 @@ class AdaGrad(Conventional):
     """
 
     name: ClassVar[str] = "AdaGrad"
+    ROWS: ClassVar[Mapping[str, Convention]] = rows_of("AdaGrad")
     epsilon: Number
     initial_accumulator: Number
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
@@ -10,6 +11,7 @@ import jax.numpy as jnp
 
 from thalweg.fields import Number, check_flag, check_option
 from thalweg.optimizers.base import Conventional, Tree, average, corrections, map_leaves, settle, zeros_like
+from thalweg.optimizers.conventions import Convention, rows_of
 
 __all__ = ["Adam", "AdamState", "AdamW"]
 
@@ -42,6 +44,7 @@ class Adam(Conventional):
     """
 
     name: ClassVar[str] = "Adam"
+    ROWS: ClassVar[Mapping[str, Convention]] = rows_of("Adam")
     COMPLEMENTS: ClassVar[tuple[str, ...]] = ("beta1", "beta2")
     beta1: Number
     beta2: Number
@@ -106,6 +109,7 @@ class AdamW(Adam):
     """
 
     name: ClassVar[str] = "AdamW"
+    ROWS: ClassVar[Mapping[str, Convention]] = rows_of("AdamW")
     decay_scaling: Any = eqx.field(static=True)
 
     def __init__(

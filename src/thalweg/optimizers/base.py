@@ -8,7 +8,8 @@ point. Params are any tree of arrays; numbers are rounded to each array's type.
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Iterable
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, TypeAlias
 
 import equinox as eqx
@@ -18,7 +19,7 @@ import numpy as np
 
 from thalweg.errors import UsageError
 from thalweg.fields import Number, check_number, is_open
-from thalweg.optimizers.conventions import Convention, convention_of, with_defaults
+from thalweg.optimizers.conventions import Convention, with_defaults
 from thalweg.penalties import weight_mask
 from thalweg.ranges import Choice
 from thalweg.schedules import as_schedule
@@ -38,17 +39,6 @@ __all__ = [
 Tree: TypeAlias = Any
 
 _SHARE = {"least": 0.0, "below": 1.0}
-BOUNDS: dict[str, dict[str, float]] = {
-    "momentum": _SHARE,
-    "dampening": _SHARE,
-    "weight_decay": {"least": 0.0},
-    "decay": _SHARE,
-    "beta1": _SHARE,
-    "beta2": _SHARE,
-    # Not 0: an entry whose gradients have all been 0 would be moved by 0/0.
-    "epsilon": {"above": 0.0},
-    "initial_accumulator": {"least": 0.0},
-}
 
 
 class Optimizer(eqx.Module):
@@ -77,7 +67,9 @@ class Optimizer(eqx.Module):
         Fed a constant gradient g, the optimizer moves by −step ⊙ g in the long
         run. A proximal step of this size after the update, prox(x, step · λ),
         has the minimisers of the stated objective as its fixed points: at one,
-        x = prox(x − step ⊙ ∇f(x)) entry by entry, whatever the steps.
+        x = prox(x − step ⊙ ∇f(x)) entry by entry, whatever the steps. Decoupled
+        weight decay is no part of an objective: with it the fixed points are
+        shifted, as if ½ (scale · λ / step) x² were added entry by entry.
         """
 
     def rate(self, count: Any) -> jax.Array:
@@ -91,8 +83,30 @@ class Optimizer(eqx.Module):
 
 
 class Conventional(Optimizer):
-    """Base of the optimizers that follow one of the conventions, and may decay weights."""
+    """Base of the optimizers that follow one of the conventions, and may decay weights.
 
+    A subclass may state, as attributes of the class:
+
+    - ``ROWS``: its `Convention` by name, with its defaults; by default it has
+      the convention "thalweg" alone, and no defaults.
+    - ``BOUNDS``: what `check_number` shall hold its numbers to, by their names;
+      one that is not there must be finite.
+    - ``COMPLEMENTS``: the names of the numbers β of which it needs 1 − β, formed
+      in float64: it declares a field ``one_minus_β`` for each, as `Adam` does.
+    """
+
+    ROWS: ClassVar[Mapping[str, Convention]] = {"thalweg": Convention(decays_biases=False)}
+    BOUNDS: ClassVar[Mapping[str, Mapping[str, float]]] = {
+        "momentum": _SHARE,
+        "dampening": _SHARE,
+        "weight_decay": {"least": 0.0},
+        "decay": _SHARE,
+        "beta1": _SHARE,
+        "beta2": _SHARE,
+        # Not 0: an entry whose gradients have all been 0 would be moved by 0/0.
+        "epsilon": {"above": 0.0},
+        "initial_accumulator": {"least": 0.0},
+    }
     COMPLEMENTS: ClassVar[tuple[str, ...]] = ()
     weight_decay: Number
     convention: Any = eqx.field(static=True)
@@ -101,13 +115,19 @@ class Conventional(Optimizer):
         # For each name in COMPLEMENTS a leaf one_minus_name: in float32, 1 - 0.9999 would be off by 2e-4. It is set
         # here, after Equinox's look at the fields, because Equinox warns of derived fields: differentiating by the
         # original would miss them. Nothing here differentiates by a hyperparameter.
+        fields = {field.name for field in dataclasses.fields(self)}
         for name in self.COMPLEMENTS:
+            if f"one_minus_{name}" not in fields:
+                raise UsageError(
+                    f"{self.name}: COMPLEMENTS names {name!r}, and there is no field for it; declare "
+                    f"one_minus_{name}: Number = eqx.field(init=False, default=None, repr=False)"
+                )
             object.__setattr__(self, f"one_minus_{name}", complement(getattr(self, name)))
 
     @property
     def rules(self) -> Convention:
         """How this optimizer's convention carries it out."""
-        return convention_of(self.name, self.convention)
+        return self.ROWS[self.convention]
 
     def decay_scale(self, count: Any) -> jax.Array:
         """What decoupled decay is multiplied by at step ``count``: the learning rate."""
@@ -115,12 +135,12 @@ class Conventional(Optimizer):
 
     def fill(self, convention: Any, learning_rate: Any, **numbers: Number | None) -> None:
         """Set the fields of the given names: absent numbers by the convention, all of them checked."""
-        filled = with_defaults(self.name, convention, {"learning_rate": learning_rate, **numbers})
+        filled = with_defaults(self.name, self.ROWS, convention, {"learning_rate": learning_rate, **numbers})
         rate = filled.pop("learning_rate")
         self.convention = convention
         self.learning_rate = None if rate is None else as_schedule(rate)
         for name, value in filled.items():
-            check_optional(self.name, name, value, **BOUNDS[name])
+            check_optional(self.name, name, value, **self.BOUNDS.get(name, {}))
             setattr(self, name, value)
 
     def root(self, square: Any, epsilon: Any) -> jax.Array:

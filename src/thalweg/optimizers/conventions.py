@@ -4,7 +4,8 @@ The same name stands for other sequences of numbers in other libraries: ε insid
 or outside the root, another start of the accumulator, momentum that stores the
 rate or does not, other defaults. All such differences are rows of the one table
 below; an optimizer's update reads them, and a numeric argument left out takes
-its convention's default.
+its convention's default. An optimizer that is in none of these libraries, or in
+a package of its own, brings its rows as its class's ``ROWS``.
 
 "thalweg" is the specification's formulas with its defaults. The other three
 follow PyTorch 2, Optax 0.2 and Keras 3, as tests over 200 steps hold.
@@ -19,7 +20,7 @@ from typing import Any
 from thalweg.errors import UsageError
 from thalweg.fields import Number, check_option, is_open
 
-__all__ = ["CONVENTIONS", "Convention", "convention_of", "with_defaults"]
+__all__ = ["CONVENTIONS", "Convention", "convention_of", "rows_of", "with_defaults"]
 
 CONVENTIONS = ("thalweg", "torch", "optax", "keras")
 OPTIONAL = frozenset({"momentum", "dampening", "weight_decay"})
@@ -92,17 +93,25 @@ def convention_of(optimizer: str, convention: str) -> Convention:
     return _TABLE[optimizer, convention]
 
 
-def with_defaults(optimizer: str, convention: Any, numbers: Mapping[str, Number]) -> dict[str, Number]:
+def rows_of(optimizer: str) -> dict[str, Convention]:
+    """Return the rows of one optimizer by their convention."""
+    return {convention: row for (name, convention), row in _TABLE.items() if name == optimizer}
+
+
+def with_defaults(
+    optimizer: str, rows: Mapping[str, Convention], convention: Any, numbers: Mapping[str, Number]
+) -> dict[str, Number]:
     """Return the numbers with each None replaced by the convention's default.
 
     While the convention itself is a choice nothing is filled in: each trial's
     construction does that. A number without a default raises a UsageError,
     unless it is one whose absence has a meaning (`OPTIONAL`): it stays None.
+    So does a convention that is not among the optimizer's rows.
     """
-    check_option(optimizer, "convention", convention, CONVENTIONS)
+    check_option(optimizer, "convention", convention, tuple(rows))
     if is_open(convention):
         return dict(numbers)
-    defaults = convention_of(optimizer, convention).defaults
+    defaults = rows[convention].defaults
     filled = {name: defaults.get(name) if value is None else value for name, value in numbers.items()}
     for name, value in filled.items():
         if value is None and name not in OPTIONAL:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import contextlib
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from thalweg.errors import UsageError
 from thalweg.fields import check_number
@@ -35,6 +38,15 @@ class Optax(Optimizer):
     of `thalweg.schedules`, as the learning rate or as another argument, are
     evaluated at the step and handed over as numbers.
 
+    What Optax makes of a β: a factory forms 1 − β itself. Called with Python
+    numbers (an update of your own, outside a compiled program or closed over by
+    it) it does so in double precision. In a training, of one trial too, the
+    numbers are float32 arguments of the compiled program by necessity, and
+    Optax's 1 − 0.999 is then 0.999987e-3. Use our `Adam` and its kin for exact
+    complements; or fix the number within the factory, where it stays a Python
+    number that trials cannot differ in:
+    ``Optax(functools.partial(optax.lion, b2=0.999), 1e-3)``.
+
     Arguments:
         factory: such as ``optax.lion``.
         learning_rate: a number or a schedule; None for a factory without one.
@@ -48,6 +60,9 @@ class Optax(Optimizer):
     kind without momentum; after one that rescales the gradient (Adam's kind)
     the penalty is weighted by that scale. The optimizers of this package know
     their own step, and have no such limit.
+
+    A step hands over gradients, state and parameters. A transformation whose
+    update needs more (line searches, plateau rules: the loss) raises a UsageError.
     """
 
     name: ClassVar[str] = "Optax"
@@ -79,7 +94,9 @@ class Optax(Optimizer):
         return OptaxState(count, self._build(count).init(params))
 
     def update(self, gradients: Tree, state: OptaxState, params: Tree = None) -> tuple[Tree, OptaxState]:
-        updates, inner = self._build(state.count).update(gradients, state.inner, params)
+        transformation = self._build(state.count)
+        with _no_further_arguments(f"Optax({getattr(self.factory, '__name__', self.factory)})"):
+            updates, inner = transformation.update(gradients, state.inner, params)
         updates = jax.tree.map(lambda u, g: u.astype(g.dtype), updates, gradients)
         return updates, OptaxState(state.count + 1, inner)
 
@@ -92,7 +109,7 @@ class Optax(Optimizer):
         return map_leaves(lambda a, x: jnp.full_like(x, a), self.rate(state.count - 1), params)
 
     def _build(self, count: jax.Array) -> Any:
-        numbers = {n: v(count) if isinstance(v, Schedule) else v for n, v in self.numbers.items()}
+        numbers = {n: v(count) if isinstance(v, Schedule) else _plain(v) for n, v in self.numbers.items()}
         if self.learning_rate is not None:
             numbers["learning_rate"] = self.rate(count)
         return self.factory(**numbers, **dict(self.options))
@@ -104,6 +121,8 @@ class Transformation(eqx.Module):
     Its numbers are fixed within its functions, so trials cannot differ in them;
     nor does it tell its learning rate, so it has no ``step_size`` for a proximal
     penalty. `Optax` takes the function that builds it, and has neither limit.
+    An update that needs more than gradients, state and parameters (line
+    searches, plateau rules) raises a UsageError.
     """
 
     transformation: Any = eqx.field(static=True)
@@ -112,7 +131,9 @@ class Transformation(eqx.Module):
         return self.transformation.init(params)
 
     def update(self, gradients: Tree, state: Any, params: Tree = None) -> tuple[Tree, Any]:
-        return self.transformation.update(gradients, state, params)
+        with _no_further_arguments("the optimizer given"):
+            updates, after = self.transformation.update(gradients, state, params)
+        return updates, after
 
 
 def as_optimizer(value: Any) -> Any:
@@ -127,6 +148,35 @@ def as_optimizer(value: Any) -> Any:
     raise UsageError(
         f"optimizer is {value!r}; give one of thalweg.optimizers, such as Adam(1e-3), or an Optax transformation"
     )
+
+
+# How Python, and some of optax.contrib, put that an update was called without an argument it needs.
+_MISSING = re.compile(r"missing \d+ required keyword-only arguments?: (.+)|^(?!params)(\w+) must be provided")
+
+
+@contextlib.contextmanager
+def _no_further_arguments(owner: str) -> Iterator[None]:
+    """Turn the error of an update that lacks ``value``, ``grad``, ``value_fn``, ... into a UsageError."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        found = _MISSING.search(str(error))
+        if found is None:
+            raise
+        missing = found[1] or repr(found[2])
+        raise UsageError(
+            f"{owner}: its update needs {missing} ({error}), and a training step hands over gradients, state and "
+            "parameters only (line searches and plateau rules need the loss); take a transformation of gradients, "
+            "such as optax.adam, and a schedule"
+        ) from error
+
+
+def _plain(value: Any) -> Any:
+    """A NumPy scalar as a Python number, which takes the precision of what it meets and makes no float64 of a float32.
+
+    What is traced stays as it is; so does an array that holds one number a trial.
+    """
+    return value.item() if isinstance(value, (np.generic, np.ndarray)) and np.ndim(value) == 0 else value
 
 
 def _is_leaf(value: Any) -> bool:

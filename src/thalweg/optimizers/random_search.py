@@ -15,12 +15,15 @@ class RandomSearch(eqx.Module):
     """Draw weights scale · N(0, 1), and keep the best (SPEC row E1).
 
     It uses no gradient and takes no steps: the training program scores all
-    candidates in one matrix product, and keeps the one with the least loss on
-    the training examples. On CIFAR-10's raw pixels the best of 1,000 classifies
-    about 15.5 % of the test images.
+    candidates in one matrix product, and keeps the one with the least objective
+    on all training examples, data loss plus penalty. (So a penalty with a kink,
+    such as L1, is scored as it stands; there is no proximal step.) On CIFAR-10's
+    raw pixels the best of 1,000 classifies about 15.5 % of the test images.
 
     Arguments:
-        candidates: how many weights are drawn; the best of more is better, slowly.
+        candidates: how many weights are drawn in each epoch. The best over all
+            epochs is kept, so a training tries epochs · candidates weights; the
+            best of more is better, slowly.
         scale: standard deviation of each weight; 1e-4 keeps softmax scores of
             standardised images near 0.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
@@ -10,6 +11,7 @@ import jax.numpy as jnp
 
 from thalweg.fields import Number, check_flag
 from thalweg.optimizers.base import Conventional, Tree, average, map_leaves, settle, zeros_like
+from thalweg.optimizers.conventions import Convention, rows_of
 
 __all__ = ["RMSProp", "RMSPropState"]
 
@@ -41,6 +43,7 @@ class RMSProp(Conventional):
     """
 
     name: ClassVar[str] = "RMSProp"
+    ROWS: ClassVar[Mapping[str, Convention]] = rows_of("RMSProp")
     COMPLEMENTS: ClassVar[tuple[str, ...]] = ("decay", "momentum")
     decay: Number
     epsilon: Number

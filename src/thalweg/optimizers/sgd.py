@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
@@ -11,7 +12,7 @@ import jax.numpy as jnp
 from thalweg.errors import UsageError
 from thalweg.fields import Number, check_flag, check_option, is_open
 from thalweg.optimizers.base import Conventional, Tree, map_leaves, settle, zeros_like
-from thalweg.optimizers.conventions import convention_of
+from thalweg.optimizers.conventions import Convention, rows_of
 from thalweg.ranges import Choice
 
 __all__ = ["SGD", "SGDState"]
@@ -60,6 +61,7 @@ class SGD(Conventional):
     """
 
     name: ClassVar[str] = "SGD"
+    ROWS: ClassVar[Mapping[str, Convention]] = rows_of("SGD")
     COMPLEMENTS: ClassVar[tuple[str, ...]] = ("momentum", "dampening")
     momentum: Number
     nesterov: Any = eqx.field(static=True)
@@ -90,8 +92,7 @@ class SGD(Conventional):
             return form
         if is_open(self.nesterov) or is_open(self.convention):
             return None
-        row = convention_of(self.name, self.convention)
-        return row.nesterov_rate if self.nesterov else row.rate
+        return self.rules.nesterov_rate if self.nesterov else self.rules.rate
 
     def _check_together(self) -> None:
         if True in _options(self.nesterov):

@@ -56,8 +56,8 @@ class Cohort:
         )
 
     def rates(self, steps: np.ndarray) -> np.ndarray:
-        """Return the learning rates (len(steps), trials) at the given steps."""
-        table = np.zeros((len(steps), len(self)), np.float32)
+        """Return the learning rates (len(steps), trials) at the given steps, NaN where no schedule of ours tells."""
+        table = np.full((len(steps), len(self)), np.nan, np.float32)
         kinds: dict[Any, list[int]] = {}
         for place, schedule in enumerate(self.schedules):
             if schedule is not None:

@@ -59,6 +59,7 @@ class CohortRun:
         self.epochs: int = cohort.epochs
         self.done_epochs = 0
         self.live = np.ones(len(cohort), bool)
+        self.diverged = np.zeros(len(cohort), bool)
         self._key = jax.random.key(cohort.seed)
         self._shape, self._classes = train.features.shape[1:], classes
         self.state: TrialState | None = None  # made by the first epoch: a chunk that waits holds no memory
@@ -138,6 +139,7 @@ class CohortRun:
         # A last step that overflows leaves no later loss to show it: the validation loss does.
         last = self.done_epochs * -(-len(self.train.labels) // self.cohort.batch_size) - 1
         for place in np.flatnonzero(self.live & ((at >= 0) | ~np.isfinite(validation_loss))).tolist():
+            self.diverged[place] = True
             step = int(at[place]) if at[place] >= 0 else last
             self._finish(place, Status.diverged(step, self.done_epochs))
 
@@ -176,6 +178,10 @@ class CohortRun:
         for place in np.flatnonzero(self.live).tolist():
             self._finish(place, Status.completed(self.done_epochs))
 
+    def release(self) -> None:
+        """Let go of the state: the weights are in the records, and the memory serves the next cohort."""
+        self.state = self._best_params = self._correct = None
+
     def interrupt(self) -> None:
         """Mark every live trial as interrupted, with the weights it has."""
         for place in np.flatnonzero(self.live).tolist():
@@ -202,28 +208,29 @@ class CohortRun:
         """Freeze the places that are done, or pack the live ones into a smaller program where that pays."""
         if self.state is None or self.live.all():
             return
-        live = np.flatnonzero(self.live)
-        if self._packing_pays(len(live)):
-            self._pack(live)
+        # Another width rounds differently, and a trial that diverges must not change a bit of the others: its row
+        # counts as in use until rungs or early stops make packing pay without it.
+        if self.live.any() and self._packing_pays(int((self.live | self.diverged).sum())):
+            self._pack(np.flatnonzero(self.live))
         else:
             self.state = self.state._replace(alive=self.state.alive & jnp.asarray(self.live))
 
-    def _packing_pays(self, live: int) -> bool:
+    def _packing_pays(self, used: int) -> bool:
         """Compare what a smaller program saves with what compiling it costs, in operations.
 
         Counted, not timed: the same run packs at the same epoch on every machine.
         """
         assert self.state is not None
         weights = sum(w[0].size for w in jax.tree.leaves(self.state.params))
-        saved = 4.0 * weights * len(self.train.labels) * (len(self.cohort) - live) * (self.epochs - self.done_epochs)
-        return live > 0 and saved > _PACK_PAYS
+        saved = 4.0 * weights * len(self.train.labels) * (len(self.cohort) - used) * (self.epochs - self.done_epochs)
+        return saved > _PACK_PAYS
 
     def _pack(self, places: np.ndarray) -> None:
         def take(leaf: Any) -> Any:
             return leaf[places]
 
         self.cohort = self.cohort.take(places)
-        self.live = self.live[places]
+        self.live, self.diverged = self.live[places], self.diverged[places]
         self.state = jax.tree.map(take, self.state)
         self._best, self._lowest = self._best[places], self._lowest[places]
         self._correct = None if self._correct is None else self._correct[places]

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from thalweg.optimizers import RandomSearch
-from thalweg.penalties import penalty_gradient, penalty_prox, penalty_value, weight_mask
+from thalweg.penalties import is_smooth, penalty_gradient, penalty_prox, penalty_value, weight_mask
 from thalweg.recipe import Recipe
 from thalweg.schedules import Given
 
@@ -142,12 +142,12 @@ def _trial_step(
         return jnp.sum(weight * recipe.loss(scores, labels)) / jnp.sum(weight), model_state
 
     (loss, model_state), gradient = jax.value_and_grad(data_loss, has_aux=True)(trial.params)
-    if recipe.penalty.smooth:
+    if is_smooth(recipe.penalty):
         gradient = jax.tree.map(jnp.add, gradient, penalty_gradient(recipe.penalty, trial.params))
     optimizer = with_rate(recipe.optimizer, rate)
     updates, optimizer_state = optimizer.update(gradient, trial.optimizer_state, trial.params)
     params = jax.tree.map(jnp.add, trial.params, updates)
-    if not recipe.penalty.smooth:
+    if not is_smooth(recipe.penalty):
         params = penalty_prox(recipe.penalty, params, optimizer.step_size(optimizer_state, params))
 
     # A trial whose loss is not finite keeps what it had: its weights are lost already, but as a

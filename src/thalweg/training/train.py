@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,6 +12,8 @@ import numpy as np
 from thalweg.data.dataset import Split
 from thalweg.data.preprocessing import Preprocessing
 from thalweg.errors import UsageError
+from thalweg.optimizers import RandomSearch
+from thalweg.penalties import is_smooth
 from thalweg.recipe import Recipe, bind, seed_groups
 from thalweg.training.cohort import group
 from thalweg.training.cohort_run import CohortRun
@@ -52,17 +55,19 @@ def train(
     classes: int,
     settings: Settings,
     progress: Progress | None = None,
+    stop: InterruptRequest | None = None,
 ) -> Outcome:
     """Train every recipe and return its record.
 
     Without halving the cohorts run one after another; with it, all run to a
     rung before any goes on. Ctrl-C is answered at the end of an epoch: trials
-    that were still training are marked as interrupted.
+    that were still training are marked as interrupted. ``stop`` is for a caller
+    that listens for Ctrl-C over more than the training.
     """
     check_together(recipes)
     bound = [bind(recipe, len(training.labels)) for recipe in recipes]
     sweep = _Sweep(bound, training, validation, classes, settings, progress)
-    with InterruptRequest() as stop:
+    with contextlib.nullcontext(stop) if stop else InterruptRequest() as stop:
         sweep.run(stop)
     return Outcome(sweep.records, [c.numbers for c in sweep.cohorts], sweep.messages, stop.requested)
 
@@ -70,7 +75,8 @@ def train(
 def check_together(recipes: Sequence[Recipe]) -> None:
     """Raise a UsageError where the parts of a recipe do not work together."""
     for recipe in recipes:
-        if not recipe.penalty.smooth and not hasattr(recipe.optimizer, "step_size"):
+        searching = isinstance(recipe.optimizer, RandomSearch)  # scores the full loss, and takes no step
+        if not (searching or is_smooth(recipe.penalty) or hasattr(recipe.optimizer, "step_size")):
             raise UsageError(
                 f"the penalty {type(recipe.penalty).__name__} takes a proximal step, whose length must come from the "
                 f"optimizer's step_size method, and {type(recipe.optimizer).__name__} has none: take an optimizer "
@@ -96,10 +102,8 @@ class _Sweep:
         self.progress = progress
         self.work = sum(recipe.epochs for recipe in recipes)
         self.runs: list[CohortRun] = []
-        held = sum(array.nbytes for array in (*training, *validation))
-        shape = training.features.shape[1:]
-        for cohort in self.cohorts:
-            planned = plan(cohort, shape, classes, held, settings.memory)
+        plans = plan(self.cohorts, training, validation, classes, settings)
+        for cohort, planned in zip(self.cohorts, plans, strict=True):
             if planned.chunks > 1:
                 self._say(planned.sentence())
             for start in range(0, len(cohort), planned.width):
@@ -115,9 +119,10 @@ class _Sweep:
                 self._advance(run, share, stop)
             if stop.requested:
                 break
-            # Where a run is short, two rungs fall on one epoch: one look prunes once.
-            if halving and share < 1 and before != [run.done_epochs for run in self.runs]:
-                self._prune(halving, rung)
+            if halving and share < 1:
+                # Where a run is short, two rungs fall on one epoch: one look prunes once.
+                moved = [run for run, epochs in zip(self.runs, before, strict=True) if run.done_epochs > epochs]
+                self._prune(halving, rung, moved)
         for run in self.runs:
             run.interrupt()  # nothing is live here but what Ctrl-C left
 
@@ -129,28 +134,40 @@ class _Sweep:
             self._report()
         if share == 1.0 and (run.done_epochs >= target or not run.live.any()):
             run.finish()
-            run.state = None  # its weights are in the records; the memory serves the next cohort
+            run.release()
             self._report()
 
-    def _prune(self, halving: Halving, rung: int) -> None:
-        """Rank the live recipes of all cohorts, each by the mean over its seeds, and drop all but the best."""
-        live = {run.cohort.numbers[i]: (run, i) for run in self.runs for i in np.flatnonzero(run.live).tolist()}
+    def _prune(self, halving: Halving, rung: int, runs: Sequence[CohortRun]) -> None:
+        """Rank the live recipes of the runs, each by the mean over its seeds, and drop all but the best.
+
+        As in the selection, a recipe of which a seed diverged comes after all others.
+        """
+        live = {run.cohort.numbers[i]: (run, i) for run in runs for i in np.flatnonzero(run.live).tolist()}
         groups = [members for alike in self.seeds if (members := [number for number in alike if number in live])]
         if not groups:
             return
 
-        def means(metric: str) -> list[float]:
-            return [float(np.mean([self.records[number].last(metric) for number in members])) for members in groups]
+        wrecked = {n for alike in self.seeds if any(self._diverged(number) for number in alike) for n in alike}
 
-        accuracies = means("validation_accuracy")
-        kept, count = halving.keep(accuracies, means("validation_loss"))
+        def means(metric: str, worst: float) -> list[float]:
+            return [
+                worst if members[0] in wrecked else float(np.mean([self.records[n].last(metric) for n in members]))
+                for members in groups
+            ]
+
+        accuracies = means("validation_accuracy", 0.0)
+        kept, count = halving.keep(accuracies, means("validation_loss", np.inf))
         for members, stays, accuracy in zip(groups, kept, accuracies, strict=True):
             for run, place in [] if stays else map(live.__getitem__, members):
                 run.prune(place, Status.pruned(rung, run.done_epochs, accuracy, count, len(groups)))
-        for run in self.runs:
+        for run in runs:
             run.settle()
-        going = sum(int(run.live.sum()) for run in self.runs)
+        going = sum(int(run.live.sum()) for run in runs)
         self._say(f"rung {rung}: {going} of {len(live)} trials go on")
+
+    def _diverged(self, number: int) -> bool:
+        status = self.records[number].status
+        return status is not None and status.name == DIVERGED
 
     def _say(self, message: str) -> None:
         self.messages.append(message)
