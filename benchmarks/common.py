@@ -52,14 +52,14 @@ def machine() -> str:
     except (OSError, StopIteration):
         pass
     packages = ("jax", "numpy", "torch", "scikit-learn", "optax")
-    found = [f"{name} {version(name)}" for name in packages if _installed(name)]
+    found = [f"{name} {version(name)}" for name in packages if installed(name)]
     device = jax.devices()[0]
     return f"{model}, {os.cpu_count()} cores, {device.platform}; Python {platform.python_version()}, " + ", ".join(
         found
     )
 
 
-def _installed(name: str) -> bool:
+def installed(name: str) -> bool:
     try:
         version(name)
     except PackageNotFoundError:

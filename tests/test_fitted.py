@@ -107,7 +107,7 @@ def test_no_examples():
 @pytest.mark.parametrize(
     ("x", "message"),
     [
-        (features(4, (6,)), r"the features have shape \(6,\) an example, the model takes \(2, 3\)"),
+        (features(4, (7,)), r"the features have shape \(7,\) an example, the model takes \(2, 3\)"),
         (features(4)[0], r"the features have shape \(3,\) an example"),
         (np.float32(3), r"the features have shape \(\) an example"),
         (np.array([["a"]]), r"the features are of type <U1: give numbers"),
@@ -173,3 +173,8 @@ def test_models_of_one_shape_share_a_compiled_program():
     other = FittedModel(recipe, params, (), model.preprocessing, CLASSES, (2, 3))
     np.testing.assert_allclose(other.scores(x), -model.scores(x), rtol=1e-6)
     assert fitted._apply._cache_size() == before
+
+
+def test_images_may_be_laid_flat():
+    model, x = linear(), features()
+    np.testing.assert_array_equal(model.scores(x.reshape(len(x), 6)), model.scores(x))

@@ -188,19 +188,19 @@ def test_a_space_cannot_be_bound(arguments):
 @pytest.mark.parametrize("examples", [1, 100, 1_999, 2_000, 19_999, 20_000, 50_000, 10**7])
 def test_the_default_space_is_sized_to_the_data(examples):
     space = default_space(examples, 784, seed=5)
-    assert [d.name for d in dimensions(space)] == ["penalty.strength", "optimizer.learning_rate.then.peak"]
+    assert [d.name for d in dimensions(space)] == ["optimizer.learning_rate.then.peak", "optimizer.weight_decay"]
     assert space.seed == 5
     assert space.batch_size == (32 if examples < 2_000 else 128 if examples < 20_000 else 256)
     assert 10 <= space.epochs <= 100
     steps = space.epochs * max(1, examples // space.batch_size)
     if 10 < space.epochs < 100:
         assert 0.9 * 2_500 <= steps <= 1.25 * 2_500 or space.epochs == 15
-    assert space.optimizer.weight_decay == 0.0
+    assert isinstance(space.penalty, penalties.NoPenalty)  # the decay stands in its place
 
 
 @pytest.mark.parametrize("features", [1, 4, 64, 784, 3072, 200_000, 10**8])
 def test_the_default_rates_fall_with_the_features_and_hold_row_e12s(features):
-    _, rates = (d.range for d in dimensions(default_space(5_000, features)))
+    rates, _ = (d.range for d in dimensions(default_space(5_000, features)))
     assert 1e-6 <= rates.low <= 1e-3 < rates.high <= 0.3
     if 64 <= features <= 3072:  # three decades about 1/features, to the one digit that is kept
         assert rates.low * features == pytest.approx(0.03, rel=0.1)

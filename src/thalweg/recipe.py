@@ -39,7 +39,8 @@ class Recipe(eqx.Module):
         model: a model of `thalweg.models`, or any pair ``(init, apply)`` of JAX functions.
         loss: `losses.Softmax` or `losses.Hinge`.
         penalty: one of `thalweg.penalties`; none by default.
-        optimizer: one of `thalweg.optimizers`, or any Optax transformation. By
+        optimizer: one of `thalweg.optimizers`, or any Optax
+            transformation of gradients (a line search needs the loss, which no step hands over). By
             default AdamW, learning rate 1e-3, warmed up over a twentieth of the
             run and then following a cosine to 0 (SPEC row E12).
         batch_size: examples a step; ``"full"`` takes all of them (batch gradient

@@ -9,7 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from thalweg.data import Dataset, Split, builtin, check_trainable, describe, load, match_classes, obstacles, summarize
+from thalweg.data import (
+    Dataset,
+    Split,
+    builtin,
+    check_trainable,
+    describe,
+    load,
+    match_channels,
+    match_classes,
+    obstacles,
+    summarize,
+)
 from thalweg.data import dataset as module
 from thalweg.errors import DataError
 
@@ -172,3 +183,11 @@ def test_summary_of_many_classes_is_cut() -> None:
     text = summarize(Dataset("d", "s", split(labels), tuple(f"c{i}" for i in labels)))
     assert "and 10 more classes" in text
     assert "c25" not in text
+
+
+def test_grey_images_become_rgb_for_a_colour_model():
+    grey = Dataset("g", "made", Split(np.arange(24, dtype=np.uint8).reshape(2, 3, 4, 1), None), ("a", "b"))
+    colour = match_channels(grey, (3, 4, 3))
+    np.testing.assert_array_equal(colour.train.features, np.repeat(grey.train.features, 3, axis=3))
+    assert match_channels(grey, (3, 4, 1)) is grey
+    assert match_channels(grey, (5, 4, 3)) is grey  # another size is no matter of channels
