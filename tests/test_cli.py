@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import json
 import os
@@ -54,6 +55,26 @@ def test_sweep_prints_the_verdict_and_writes_the_run_folder(
     assert "penalty.strength: log_uniform from 1e-05 to 0.1" in err
     names = sorted(path.name for path in (tmp_path / "run").iterdir())
     assert names == ["history.npz", "model.safetensors", "run.json", "trials.csv"]
+
+
+def test_the_table_keeps_its_columns_apart_and_within_the_screen(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A searched part named like a metric does not take its column, and no column is squeezed to fit."""
+    space = dataclasses.replace(
+        SPACE, loss=tw.choice(tw.losses.Softmax(), tw.losses.Hinge()), batch_size=tw.choice(32, 64)
+    )
+    tw.save_recipe(space, tmp_path / "kinds.toml")
+    monkeypatch.setenv("COLUMNS", "70")
+    assert swept(data, tmp_path / "kinds.toml", tmp_path / "run") == 0
+    out = capsys.readouterr().out
+    lines = out[: out.index("selected: trial")].splitlines()
+    head = next(line for line in lines if "val. accuracy" in line)
+    assert "val. loss" in head
+    assert " loss " in head.replace("val. loss", "")
+    assert "…" not in out
+    assert all(len(line.rstrip()) <= 70 for line in lines)
+    assert "in trials.csv)" in out
 
 
 def test_json_is_one_object_and_nothing_else(

@@ -90,8 +90,8 @@ def _table(run: Run, width: int) -> Table:
     rows = [flatten(trial.recipe) for trial in trials]
     columns = {
         "trial": [str(trial.number) for trial in trials],
-        "accuracy": [f"{trial.validation_accuracy:.4f}" for trial in trials],
-        "loss": [f"{trial.validation_loss:.4f}" for trial in trials],
+        "val. accuracy": [f"{trial.validation_accuracy:.4f}" for trial in trials],
+        "val. loss": [f"{trial.validation_loss:.4f}" for trial in trials],
         "": [_note(run, trial) for trial in trials],
     }
     left, out = width - _width(columns), 0
@@ -102,8 +102,8 @@ def _table(run: Run, width: int) -> Table:
             continue
         left -= _width(column)
         columns |= column
-    note = f"; {out} more numbers in trials.csv" if out else ""
-    title = f"best of {len(run.trials)} trials, on validation{note}"
+    note = f" ({out} more column{'s' * (out > 1)} in trials.csv)" if out else ""
+    title = f"best of {len(run.trials)} trials{note}"
     table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left")
     names = [*(name for name in columns if name), ""]
     for name in names:
