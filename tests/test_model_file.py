@@ -155,7 +155,7 @@ def test_a_model_trained_by_functions_still_predicts(tmp_path, optimizer):
     np.testing.assert_array_equal(again.scores(x), model.scores(x))
     assert again.score(Split(x, np.zeros(3, np.int32))).count == 3
     assert encode(again.recipe) == encode(model.recipe)
-    with pytest.raises(UsageError, match=r"the optimizer '.*' is Python code, which a file names but cannot hold"):
+    with pytest.raises(UsageError, match=r"the optimizer '.*' is a name only: no file can hold what made it"):
         again.recipe.optimizer.init(again.params)
     save_model(again, path)  # and it can be saved once more
     same(load_model(path), again)

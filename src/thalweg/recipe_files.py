@@ -53,7 +53,7 @@ _LISTS = ("at",)  # arguments that are lists of numbers, so that a list there is
 
 
 class Named(eqx.Module):
-    """A part that a file names but cannot hold: Python functions, or a class of somebody's own.
+    """A part that a file names but cannot hold: Python functions, a class of somebody's own, a path's solver.
 
     It stands in a loaded model's recipe, so that the model still predicts, and
     encodes to what the file said. Whatever would use it raises a UsageError.
@@ -64,8 +64,8 @@ class Named(eqx.Module):
 
     def _refuse(self, *arguments: Any, **keywords: Any) -> Any:
         raise UsageError(
-            f"the {self.role} {json.loads(self.encoded)['kind']!r} is Python code, which a file names but cannot hold; "
-            f"put it back in Python with dataclasses.replace(recipe, {self.role}=...)"
+            f"the {self.role} {json.loads(self.encoded)['kind']!r} is a name only: no file can hold what made it; "
+            f"put one in its place in Python with dataclasses.replace(recipe, {self.role}=...)"
         )
 
     __call__ = value = prox = init = update = _refuse

@@ -31,13 +31,13 @@ from thalweg.training.interrupt import InterruptRequest
 from thalweg.training.status import DIVERGED, Status
 from thalweg.training.train import examples_of
 
-__all__ = ["Interrupted", "fit", "sweep"]
+__all__ = ["Interrupted", "fit", "run_versions", "summarise_data", "sweep"]
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ctrl-C during a sweep; ``run`` holds what was done until then, ready to be saved."""
+    """Ctrl-C during a sweep or path; ``run`` (a `Run` or a `paths.Path`) holds what was done, ready to be saved."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Any) -> None:
         super().__init__("interrupted")
         self.run = run
 
@@ -130,12 +130,12 @@ def sweep(
                 "test": test,
                 "memory": memory,
             },
-            data=_summary(loaded, dataset, prepared),
+            data=summarise_data(loaded, dataset, prepared),
             trials=_trials(recipes, coordinates, outcome),
             messages=tuple(outcome.messages),
             seconds={"load": loaded_at - started, "train": trained_at - loaded_at, "total": trained_at - started},
             interrupted=outcome.interrupted,
-            versions=_versions(),
+            versions=run_versions(),
         )
         try:
             run = _conclude(run, dataset, outcome, prepared, stop, progress)
@@ -298,20 +298,24 @@ def _trials(recipes: Sequence[Recipe], coordinates: Sequence[Coordinates], outco
     )
 
 
-def _summary(loaded: Dataset, dataset: Dataset, preprocessing: Preprocessing) -> DataSummary:
+def summarise_data(
+    loaded: Dataset, dataset: Dataset, preprocessing: Preprocessing, counts: dict[str, int] | None = None
+) -> DataSummary:
+    """Tell of the data set that a run was made on; ``counts`` replaces the splits' sizes where they were joined."""
     return DataSummary(
         name=loaded.name,
         source=loaded.source,
         fingerprint=loaded.fingerprint(),
         classes=dataset.classes,
         feature_shape=dataset.feature_shape,
-        examples={name: len(split) for name, split in dataset.splits()},
+        examples={name: len(split) for name, split in dataset.splits()} if counts is None else counts,
         skipped=tuple((one.name, one.reason) for one in loaded.skipped),
         preprocessing=preprocessing.kind,
     )
 
 
-def _versions() -> dict[str, str]:
+def run_versions() -> dict[str, str]:
+    """Return the versions that a run's numbers depend on, and the device."""
     packages = ("thalweg", "jax", "jaxlib", "equinox", "numpy", "scipy")
     found = {name: version(name) for name in packages}
     device = jax.devices()[0]

@@ -26,9 +26,10 @@ from thalweg.recipe_files import encode, flatten
 from thalweg.training import METRICS
 
 if TYPE_CHECKING:
+    from thalweg.fitted import Score
     from thalweg.run import Run, Trial
 
-__all__ = ["MARK", "check_run_folder", "run_summary", "save_run"]
+__all__ = ["MARK", "check_run_folder", "finite", "run_summary", "save_run", "test_record"]
 
 MARK = "run.json"
 
@@ -41,7 +42,7 @@ def check_run_folder(folder: str | Path, *, overwrite: bool) -> None:
 def save_run(run: Run, folder: str | Path, *, overwrite: bool = False) -> Path:
     """Write a run folder, whole or not at all, and return its path."""
     with new_folder(folder, overwrite=overwrite, mark=MARK) as temporary:
-        (temporary / MARK).write_text(json.dumps(_finite(run_record(run)), indent=2) + "\n", encoding="utf-8")
+        (temporary / MARK).write_text(json.dumps(finite(run_record(run)), indent=2) + "\n", encoding="utf-8")
         (temporary / "trials.csv").write_text(trials_table(run), encoding="utf-8", newline="")
         np.savez_compressed(temporary / "history.npz", allow_pickle=False, **_history(run))
         if run.model is not None:
@@ -73,7 +74,7 @@ def run_summary(run: Run, folder: str | Path | None = None) -> dict[str, Any]:
         "edges": [edge.sentence() for edge in run.edges],
         "interrupted": run.interrupted,
     }
-    return _finite(summary)
+    return finite(summary)
 
 
 def run_record(run: Run) -> dict[str, Any]:
@@ -99,18 +100,23 @@ def run_record(run: Run) -> dict[str, Any]:
                 for g in selection.groups
             ],
         },
-        "test": None
-        if run.test is None
-        else {
-            "correct": run.test.correct,
-            "count": run.test.count,
-            "loss": run.test.loss,
-            "accuracy": run.test.accuracy,
-            "interval": list(run.test.interval),
-            "interval_method": "Wilson score, 95 %",
-        },
+        "test": test_record(run.test),
         "messages": list(run.messages),
         "versions": run.versions,
+    }
+
+
+def test_record(test: Score | None) -> dict[str, Any] | None:
+    """Return the only score on the test split in plain values."""
+    if test is None:
+        return None
+    return {
+        "correct": test.correct,
+        "count": test.count,
+        "loss": test.loss,
+        "accuracy": test.accuracy,
+        "interval": list(test.interval),
+        "interval_method": "Wilson score, 95 %",
     }
 
 
@@ -153,10 +159,10 @@ def _history(run: Run) -> dict[str, np.ndarray]:
     return tables
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
     """JSON knows no NaN and no infinity: they become null."""
     if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: finite(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

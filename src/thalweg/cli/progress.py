@@ -24,10 +24,14 @@ class ProgressLine:
     def __call__(self, snapshot: Snapshot) -> None:
         if snapshot.message:
             self.say(snapshot.message)
+        self.report(sentence(snapshot))
+
+    def report(self, text: str) -> None:
+        """Show where the work stands, if the last such line is old enough."""
         now = time.monotonic()
         if now - self.shown_at >= self.period:
             self.shown_at = now
-            self._line(sentence(snapshot))
+            self._line(text)
 
     def say(self, text: str) -> None:
         """Print a line of its own."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-import tempfile
 import time
 from datetime import datetime
 from pathlib import Path
@@ -16,6 +15,7 @@ from thalweg.artifacts import check_run_folder, run_summary
 from thalweg.cli.options import Reading, parse_bytes
 from thalweg.cli.output import print_json, print_run
 from thalweg.cli.progress import ProgressLine
+from thalweg.cli.saving import save
 from thalweg.errors import ThalwegError, UsageError
 from thalweg.recipe_files import load_recipe
 from thalweg.run import Run
@@ -219,7 +219,7 @@ def _train(
     except ThalwegError as error:
         progress.clear()
         if error.run is not None:
-            saved = _save(told(error.run), folder, overwrite)
+            saved = save(told(error.run), folder, overwrite)
             print(f"what was trained is saved in {saved}", file=sys.stderr)
         raise
     progress.clear()
@@ -236,26 +236,8 @@ def _halving(factor: float | None, rungs: int | None) -> Halving | None:
 
 
 def _finish(run: Run, folder: Path, overwrite: bool, json: bool) -> None:
-    folder = _save(run, folder, overwrite)
+    folder = save(run, folder, overwrite)
     if json:
         print_json(run_summary(run, folder))
     else:
         print_run(run, folder)
-
-
-def _save(run: Run, folder: Path, overwrite: bool) -> Path:
-    """Save a run; if the folder has become unusable while it trained, save it elsewhere and say so."""
-    try:
-        return run.save(folder, overwrite=overwrite)
-    except UsageError as error:
-        print(f"thalweg: {error}", file=sys.stderr)
-    name = f"{folder.name}-{datetime.now():%Y%m%d-%H%M%S}"
-    for place in (folder.with_name(name), Path(tempfile.mkdtemp(prefix="thalweg-")) / name):
-        try:
-            saved = run.save(place)
-        except UsageError as error:
-            print(f"thalweg: {error}", file=sys.stderr)
-        else:
-            print(f"saved the run as {saved} instead", file=sys.stderr)
-            return saved
-    raise UsageError(f"the run of {folder} could not be saved anywhere; free some disk space and run it again")

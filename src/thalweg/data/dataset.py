@@ -40,12 +40,14 @@ class Split:
 
     `features` is (N, *feature_shape): images (N, height, width, channels) or vectors (N, D), uint8 or float32; it may
     be memory-mapped and read-only. `labels` is (N,) int32 in [0, classes), or None where the data carries none.
-    `names` says where each example came from (a file's name inside its folder or archive), where it has one.
+    `names` says where each example came from (a file's name inside its folder or archive), where it has one. `weights`
+    (N,) float64 says how much each example counts in a path's loss; None counts all alike.
     """
 
     features: np.ndarray
     labels: np.ndarray | None
     names: tuple[str, ...] | None = None
+    weights: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if self.features.ndim < 2 or self.features.dtype not in (np.uint8, np.float32):
@@ -63,6 +65,8 @@ class Split:
             )
         if self.names is not None and len(self.names) != count:
             raise DataError(f"there are {len(self.names)} names for {count} examples; give one name an example")
+        if self.weights is not None:
+            _check_weights(self.weights, count)
 
     def __len__(self) -> int:
         return len(self.features)
@@ -146,6 +150,15 @@ class Dataset:
             encoded = name.encode("utf-8", "surrogatepass")
             digest.update(f"class {len(encoded)}\n".encode() + encoded)
         return digest.hexdigest()
+
+
+def _check_weights(weights: np.ndarray, count: int) -> None:
+    if weights.shape != (count,) or weights.dtype != np.float64:
+        raise DataError(
+            f"weights are {weights.dtype} {weights.shape}; {count} examples need float64 of shape ({count},)"
+        )
+    if len(wrong := np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))):
+        raise DataError(f"the weight of example {wrong[0]} is {weights[wrong[0]]}; give numbers that are not negative")
 
 
 def _check_range(where: str, labels: np.ndarray | None, classes: int) -> None:

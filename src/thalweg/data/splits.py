@@ -50,10 +50,16 @@ def split_dataset(
 
 
 def join(first: Split, second: Split) -> Split:
-    """Return the examples of both splits, for a refit on training + validation."""
+    """Return the examples of both splits, for a refit on training + validation; where one has no weights they are 1."""
     assert first.labels is not None
     assert second.labels is not None
-    return Split(np.concatenate([first.features, second.features]), np.concatenate([first.labels, second.labels]))
+    weights = None
+    if first.weights is not None or second.weights is not None:
+        weights = np.concatenate(
+            [np.ones(len(part)) if part.weights is None else part.weights for part in (first, second)]
+        )
+    features = np.concatenate([first.features, second.features])
+    return Split(features, np.concatenate([first.labels, second.labels]), weights=weights)
 
 
 def stratified(
@@ -94,4 +100,5 @@ def _cut(dataset: Dataset, share: float, seed: np.random.SeedSequence) -> tuple[
 def _take(split: Split, index: np.ndarray) -> Split:
     assert split.labels is not None
     names = None if split.names is None else tuple(split.names[i] for i in index)
-    return Split(split.features[index], split.labels[index], names)
+    weights = None if split.weights is None else split.weights[index]
+    return Split(split.features[index], split.labels[index], names, weights)

@@ -18,8 +18,9 @@ class InterruptRequest:
     takes its state's memory over, so an exception in the middle would leave none.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, unit: str = "epoch") -> None:
         self.requested = False
+        self._unit = unit
         self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> InterruptRequest:
@@ -44,4 +45,5 @@ class InterruptRequest:
             raise KeyboardInterrupt
         self.requested = True
         # The terminal's line is the user's: without a word they would press again, and lose what is done.
-        os.write(2, b"\nstopping at the end of this epoch; press Ctrl-C again to stop at once and save nothing\n")
+        text = f"\nstopping at the end of this {self._unit}; press Ctrl-C again to stop at once and save nothing\n"
+        os.write(2, text.encode())

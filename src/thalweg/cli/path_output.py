@@ -1,0 +1,133 @@
+"""What `thalweg path` prints."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from thalweg.cli.output import shown
+from thalweg.paths import Path as PathRun
+from thalweg.paths import PathSolution
+
+__all__ = ["print_path"]
+
+_ROWS = 12
+
+
+def print_path(path: PathRun, folder: Path | None) -> None:
+    """Print the path, the chosen strength, test accuracy, ties, certificates, place."""
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(_table(path))
+    if path.best is not None:
+        _print_choice(console, path, path.best)
+    elif path.interrupted:
+        console.print("interrupted: nothing was chosen, and the test split was not scored; what was done is saved")
+    else:
+        console.print("without folds nothing is chosen, and no test split is held out")
+    console.print(_certificates(path))
+    for message in path.messages:
+        console.print(Text(f"note: {message}"))
+    if folder is not None:
+        console.print(Text(f"run folder: {shown(folder)}"))
+
+
+def _print_choice(console: Console, path: PathRun, best: PathSolution) -> None:
+    assert path.choice is not None
+    count = len(best.fold_accuracies)
+    console.print(
+        f"\nchosen ({path.choice.rule}): {_name(path, best)}; accuracy over {count} folds "
+        f"{best.validation_accuracy:.4f} ± {best.standard_error:.4f}"
+    )
+    other = path.solutions[
+        path.choice.best if path.choice.rule == "one-standard-error" else path.choice.one_standard_error
+    ]
+    if other is not best:
+        which = "best" if path.choice.rule == "one-standard-error" else "one-standard-error"
+        console.print(f"{which} would take {_name(path, other)}: {other.validation_accuracy:.4f}")
+    if path.test is not None:
+        low, high = path.test.interval
+        console.print(
+            f"test accuracy {path.test.accuracy:.4f}, 95 % interval {low:.4f} to {high:.4f} "
+            f"({path.test.correct} of {path.test.count} right; fitted on all training examples; scored once)"
+        )
+    console.print(
+        f"a paired test on the held-out examples (McNemar, Holm) cannot tell it from {len(path.tied)} of "
+        f"{len(path.solutions) - 1} others"
+    )
+    for edge in path.choice.edges:
+        console.print(Text(f"note: {edge}"))
+
+
+def _certificates(path: PathRun) -> str:
+    worst = max(solution.relative_bound for solution in path.solutions)
+    counts = ", ".join(f"{count} {name}" for name, count in path.statuses.items())
+    return (
+        f"solutions: {counts}; each is within {worst:.1e} of its minimum, relative to it (certified in float64); "
+        f"{path.seconds['solve']:.1f} s to solve, {path.seconds['total']:.1f} s in all"
+    )
+
+
+def _name(path: PathRun, solution: PathSolution) -> str:
+    """The strength, and whatever else was chosen among."""
+    parts = [f"strength {solution.strength:.4g}"]
+    if len({s.loss.kind for s in path.solutions}) > 1:
+        parts.append(solution.loss.kind)
+    if len({s.class_weight for s in path.solutions}) > 1:
+        parts.append(f"class weight {shown(solution.class_weight)}")
+    return ", ".join(parts)
+
+
+def _table(path: PathRun) -> Table:
+    """Some solutions along the path, the chosen and the one-standard-error one among them."""
+    folds = path.choice is not None
+    table = Table(box=box.SIMPLE_HEAD, title=f"{len(path.solutions)} optima{_omitted(path)}", title_justify="left")
+    several = [name for name, values in _varying(path).items() if len(values) > 1]
+    for name in ("strength", *several, "accuracy", "loss", "non-zero", "gap ≤", ""):
+        if folds or name not in ("accuracy", "loss"):
+            table.add_column(name, justify="right" if name else "left", no_wrap=True)
+    for solution in _some(path):
+        cells = [f"{solution.strength:.3g}"]
+        cells += [shown(solution.class_weight if n == "class weight" else solution.loss.kind) for n in several]
+        if folds:
+            cells += [f"{solution.validation_accuracy:.4f}", f"{solution.validation_loss:.4f}"]
+        cells += [str(solution.nonzeros), f"{solution.relative_bound:.0e}", _note(path, solution)]
+        table.add_row(*cells)
+    return table
+
+
+def _varying(path: PathRun) -> dict[str, set[str]]:
+    return {
+        "class weight": {solution.class_weight for solution in path.solutions},
+        "kind": {solution.loss.kind for solution in path.solutions},
+    }
+
+
+def _omitted(path: PathRun) -> str:
+    return "" if len(_some(path)) == len(path.solutions) else " (some of them; all are in solutions.csv)"
+
+
+def _some(path: PathRun) -> list[PathSolution]:
+    """About a dozen solutions, evenly along the path."""
+    count = len(path.solutions)
+    if count <= _ROWS:
+        return list(path.solutions)
+    wanted = {round(i * (count - 1) / (_ROWS - 1)) for i in range(_ROWS)}
+    if path.choice is not None:
+        wanted |= {path.choice.chosen, path.choice.best, path.choice.one_standard_error}
+    return [path.solutions[number] for number in sorted(wanted)]
+
+
+def _note(path: PathRun, solution: PathSolution) -> str:
+    notes = [] if solution.status == "converged" else [solution.status]
+    if path.choice is not None:
+        if solution.number == path.choice.chosen:
+            notes.append("chosen")
+        elif solution.number in path.choice.tied:
+            notes.append("tied")
+        if solution.number == path.choice.one_standard_error != path.choice.chosen:
+            notes.append("one standard error")
+    return ", ".join(notes)

@@ -1,0 +1,56 @@
+"""The choice of a strength by cross-validation, and how sure it is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from thalweg.paths.records import Choice, PathSolution
+from thalweg.statistics import holm, mcnemar
+
+__all__ = ["choose"]
+
+_LEVEL = 0.05
+
+
+def choose(solutions: Sequence[PathSolution], correct: np.ndarray, rule: str) -> Choice:
+    """Choose among solutions by their accuracy on held-out examples.
+
+    ``correct`` (solutions, N) says which examples each classified rightly while
+    they were held out. ``best`` has the highest mean accuracy over folds (of
+    equal ones the lowest loss, then the strongest penalty); ``one-standard-error``
+    is, on the same path, the strongest penalty within one standard error of that
+    (Breiman et al. 1984; Hastie et al. 2009, section 7.10).
+    """
+    best = min(solutions, key=lambda s: (-s.validation_accuracy, s.validation_loss, -s.strength))
+    path = [s for s in solutions if (s.loss, s.class_weight) == (best.loss, best.class_weight)]
+    error = 0.0 if math.isnan(best.standard_error) else best.standard_error
+    within = [s for s in path if s.validation_accuracy >= best.validation_accuracy - error]
+    modest = max(within, key=lambda s: s.strength)
+    chosen = best if rule == "best" else modest
+    others = [s.number for s in solutions if s is not chosen]
+    p_values = holm([mcnemar(correct[chosen.number], correct[other]) for other in others])
+    by_number = dict(zip(others, p_values, strict=True))
+    return Choice(
+        best=best.number,
+        one_standard_error=modest.number,
+        chosen=chosen.number,
+        rule=rule,
+        tied=tuple(number for number, p in by_number.items() if p >= _LEVEL),
+        p_values=by_number,
+        edges=_edges(best, path),
+    )
+
+
+def _edges(best: PathSolution, path: Sequence[PathSolution]) -> tuple[str, ...]:
+    """Flag a best strength at an end of its range, unless the accuracy is flat there."""
+    strengths = [s.strength for s in path]
+    if len(strengths) < 2 or min(strengths) < best.strength < max(strengths):
+        return ()
+    side = "low" if best.strength == min(strengths) else "high"
+    return (
+        f"the strength {best.strength:.3g} lies at the {side} edge of its range [{min(strengths):.3g}, "
+        f"{max(strengths):.3g}]: a wider range may do better",
+    )

@@ -1,0 +1,42 @@
+"""What the path solvers return."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from thalweg.solvers.certificate import Certificate
+from thalweg.solvers.solution import CONVERGED, INTERRUPTED, ITERATION_LIMIT, NOT_FINITE, STALLED
+
+__all__ = ["Optima", "Watch", "statuses"]
+
+Watch = Callable[[int], bool]  # told how many members are done; True stops the work
+
+
+@dataclass(frozen=True, eq=False)
+class Optima:
+    """What was found for each of T members: float64 weights (T, C, D), their certificate, and how it went."""
+
+    weights: np.ndarray = field(repr=False)
+    certificate: Certificate = field(repr=False)
+    statuses: tuple[str, ...]
+    iterations: np.ndarray
+
+
+def statuses(
+    certificate: Certificate, iterations: np.ndarray, *, tolerance: float, limit: int, interrupted: np.ndarray
+) -> tuple[str, ...]:
+    """Say of each member how it ended: what is certified counts, not what a solver believed."""
+    found = []
+    for relative, count, stopped in zip(certificate.relative, iterations, interrupted, strict=True):
+        if relative <= tolerance:
+            found.append(CONVERGED)
+        elif stopped:
+            found.append(INTERRUPTED)
+        elif not np.isfinite(relative):
+            found.append(NOT_FINITE)
+        else:
+            found.append(ITERATION_LIMIT if count >= limit else STALLED)
+    return tuple(found)

@@ -1,0 +1,210 @@
+"""Softmax with L2: all members of a problem to certified optima.
+
+A fixed number of slots runs in one compiled program (`softmax_step`). A member
+that is done leaves its slot to the next one, which starts from its solved
+neighbours (`warm_starts`), so the program is compiled once, its matrix products
+stay wide, and no work is spent on members that are done.
+
+Float32 does most of the work. A member whose float32 gradient is lost in
+rounding before the tolerance is met, as at very small penalties, goes on in
+float64, over blocks of the float32 features; then all are certified in float64.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from thalweg.solvers.certificate import certify
+from thalweg.solvers.optima import Optima, Watch, statuses
+from thalweg.solvers.problem import Problem
+from thalweg.solvers.softmax_step import Control, Data, State, begin, step
+from thalweg.solvers.spectrum import Spectrum
+from thalweg.solvers.warm_starts import WarmStarts
+
+__all__ = ["solve_softmax"]
+
+_ROWS = 96  # members × classes in the slots: narrower products run slower, wider ones start fewer members warm
+_ENTRIES = 2**21  # scores in the slots where a problem is small: its steps cost mostly their start
+_STRIDE = 4  # every fourth strength starts cold, the others between two solved ones
+_LEADING = 64  # eigenvectors in the cheap correction; 32 to 256 do alike
+# Iterations without halving the bound before a precision counts as exhausted. Float32 is left early: float64 goes on.
+_PATIENCE = {np.float32: 8, np.float64: 100}
+# Precisions in turn, each with the share of the tolerance to aim at: the certificate, for the best bias, may come out
+# above the estimate, most where nearly all examples are fitted perfectly.
+_ROUNDS = ((np.float32, 0.7), (np.float64, 0.5), (np.float64, 0.1), (np.float64, 0.01))
+
+
+def solve_softmax(
+    problem: Problem,
+    spectrum: Spectrum,
+    *,
+    tolerance: float = 1e-6,
+    iterations: int = 1000,
+    watch: Watch | None = None,
+) -> Optima:
+    """Minimise every member (lasso 0, ridge > 0) until bound ≤ tolerance × value.
+
+    ``iterations`` limits each member's steps; ``watch`` is called with the number
+    of members done after each step of all, and stops the work by returning True.
+    """
+    shape = (len(problem), problem.classes, problem.features.shape[1])
+    run = _Run(problem, np.zeros(shape), np.zeros(shape[:2]), np.zeros(len(problem), int), iterations, watch)
+    with jax.enable_x64(True):
+        data = _data(problem, spectrum)
+        left = np.arange(len(problem))
+        certificate = None
+        for dtype, share in _ROUNDS:
+            run.solve(data, left, dtype, share * tolerance)
+            part = certify(problem.take(left), run.weights[left], run.bias[left])
+            certificate = part if certificate is None else certificate.replace(left, part)
+            run.bias[left] = part.bias
+            left = left[~(part.relative <= tolerance) & (run.iterations[left] < iterations)]
+            if run.stopped or not len(left):
+                break
+    assert certificate is not None
+    interrupted = np.full(len(problem), run.stopped)
+    ends = statuses(certificate, run.iterations, tolerance=tolerance, limit=iterations, interrupted=interrupted)
+    return Optima(run.weights, certificate, ends, run.iterations)
+
+
+def _data(problem: Problem, spectrum: Spectrum) -> Data:
+    rank = min(_LEADING, spectrum.rank)
+    leading = np.asarray(problem.features) @ spectrum.vectors[:, :rank]
+    return Data(
+        jnp.asarray(problem.features), jnp.asarray(problem.labels), jnp.asarray(spectrum.vectors),
+        jnp.asarray(spectrum.values), jnp.asarray(np.float32(spectrum.rest)), jnp.asarray(leading),
+    )  # fmt: skip
+
+
+@dataclass(eq=False)
+class _Run:
+    """The members' weights as they are found, and the loop that finds them."""
+
+    problem: Problem
+    weights: np.ndarray  # (T, C, D) float64
+    bias: np.ndarray  # (T, C)
+    iterations: np.ndarray  # (T,)
+    limit: int
+    watch: Watch | None = None
+    stopped: bool = False
+
+    def solve(self, data: Data, members: np.ndarray, dtype: Any, aim: float) -> None:
+        """Solve some members: in float32 from nothing, in float64 from the weights they have."""
+        slots = _width(self.problem, len(members))
+        again = dtype == np.float64
+        warm = WarmStarts(self.problem.take(members), _STRIDE if slots < len(members) else 1)
+        queue = [int(members[m]) for m in warm.order]
+        place = {int(m): i for i, m in enumerate(members)}
+        table = _Table(self.problem, slots, dtype)
+        state = begin(slots, self.problem.classes, data, dtype)
+        while queue or table.busy:
+            for slot in table.free():
+                if not queue:
+                    break
+                member = queue.pop(0)
+                start = (self.weights[member], self.bias[member]) if again else warm.start(place[member])
+                table.take_up(slot, member, *start)
+            state, squares, _ = step(data, state, table.control())
+            relative = _estimate(state, np.asarray(squares), table.ridge)
+            for slot, member in table.at_work():
+                self.iterations[member] += 1
+                stalled = table.watch(slot, float(relative[slot]))
+                if relative[slot] <= aim or stalled or self.iterations[member] >= self.limit:
+                    self._harvest(state, slot, member)
+                    warm.record(place[member], self.weights[member], self.bias[member])
+                    table.release(slot)
+            if self.watch is not None and self.watch(len(self.problem) - len(queue) - table.count):
+                self.stopped = True
+                for slot, member in table.at_work():
+                    self._harvest(state, slot, member)
+                return
+
+    def _harvest(self, state: State, slot: int, member: int) -> None:
+        self.weights[member] = np.asarray(state.point.weights[slot], np.float64)
+        self.bias[member] = np.asarray(state.point.bias[slot], np.float64)
+
+
+def _estimate(state: State, squares: np.ndarray, ridge: np.ndarray) -> np.ndarray:
+    """Estimate bound / value in the slots; the bias's share is second order, since it is re-optimised at the end."""
+    bias = np.sum(np.asarray(state.gradient.bias, np.float64) ** 2, axis=1) / (2 * np.asarray(state.curvature))
+    return (squares / (4 * ridge) + bias) / np.asarray(state.value)
+
+
+def _width(problem: Problem, members: int) -> int:
+    per_member = problem.classes * problem.examples
+    return max(1, min(members, max(math.ceil(_ROWS / problem.classes), _ENTRIES // per_member)))
+
+
+class _Table:
+    """Which member sits in which slot."""
+
+    def __init__(self, problem: Problem, slots: int, dtype: Any) -> None:
+        width = problem.features.shape[1]
+        self._problem = problem
+        self._members: list[int | None] = [None] * slots
+        self._best = np.full(slots, np.inf)
+        self._since = np.zeros(slots, int)
+        self._fresh = np.zeros(slots, bool)
+        self._none = (jnp.zeros((slots, problem.classes, width), dtype), jnp.zeros((slots, problem.classes), dtype))
+        self._start: tuple[np.ndarray, np.ndarray] | None = None
+        self._dtype = dtype
+        self._rows = np.zeros(slots, int)
+        self._omega: jax.Array | None = None
+        self.ridge = np.ones(slots)
+
+    @property
+    def count(self) -> int:
+        return sum(member is not None for member in self._members)
+
+    @property
+    def busy(self) -> bool:
+        return self.count > 0
+
+    def free(self) -> list[int]:
+        return [slot for slot, member in enumerate(self._members) if member is None]
+
+    def take_up(self, slot: int, member: int, weights: np.ndarray, bias: np.ndarray) -> None:
+        self._members[slot] = member
+        self._best[slot], self._since[slot] = np.inf, 0
+        self.ridge[slot] = self._problem.ridge[member]
+        if self._rows[slot] != self._problem.rows[member]:
+            self._rows[slot] = self._problem.rows[member]
+            self._omega = None
+        if self._start is None:
+            self._start = tuple(np.zeros(part.shape, part.dtype) for part in self._none)  # type: ignore[assignment]
+        assert self._start is not None
+        self._start[0][slot], self._start[1][slot] = weights, bias
+        self._fresh[slot] = True
+
+    def control(self) -> Control:
+        """Return what the next step is told."""
+        if self._omega is None:
+            self._omega = self._weights_of_examples()
+        weights, bias = self._none if self._start is None else map(jnp.asarray, self._start)
+        control = Control(jnp.asarray(self.ridge), self._omega, jnp.asarray(self._fresh), weights, bias)
+        self._fresh, self._start = np.zeros_like(self._fresh), None
+        return control
+
+    def at_work(self) -> list[tuple[int, int]]:
+        """Return the (slot, member) pairs at work."""
+        return [(slot, member) for slot, member in enumerate(self._members) if member is not None]
+
+    def watch(self, slot: int, relative: float) -> bool:
+        """True where a slot's bound has not halved for a while, or is not finite."""
+        if relative < self._best[slot] / 2:
+            self._best[slot], self._since[slot] = relative, 0
+        else:
+            self._since[slot] += 1
+        return self._since[slot] >= _PATIENCE[self._dtype] or not math.isfinite(relative)
+
+    def release(self, slot: int) -> None:
+        self._members[slot] = None
+
+    def _weights_of_examples(self) -> jax.Array:
+        return jnp.asarray(self._problem.weightings[self._rows].astype(self._dtype))
