@@ -30,9 +30,10 @@ from thalweg.solvers.warm_starts import WarmStarts
 __all__ = ["solve_softmax"]
 
 _ROWS = 96  # members × classes in the slots: narrower products run slower, wider ones start fewer members warm
-_ENTRIES = 2**21  # scores in the slots where a problem is small: its steps cost mostly their start
+_ENTRIES = 2**19  # scores in the slots of small problems: fewer, and a step costs mostly its start; more, and slots idle
 _STRIDE = 4  # every fourth strength starts cold, the others between two solved ones
 _LEADING = 64  # eigenvectors in the cheap correction; 32 to 256 do alike
+_WIDE = 1024  # features from which on the correction is cheap beside a full product; below it costs more than it saves
 # Iterations without halving the bound before a precision counts as exhausted. Float32 is left early: float64 goes on.
 _PATIENCE = {np.float32: 8, np.float64: 100}
 # Precisions in turn, each with the share of the tolerance to aim at: the certificate, for the best bias, may come out
@@ -74,7 +75,7 @@ def solve_softmax(
 
 
 def _data(problem: Problem, spectrum: Spectrum) -> Data:
-    rank = min(_LEADING, spectrum.rank)
+    rank = min(_LEADING, spectrum.rank) if len(spectrum.vectors) >= _WIDE else 0
     leading = np.asarray(problem.features) @ spectrum.vectors[:, :rank]
     return Data(
         jnp.asarray(problem.features), jnp.asarray(problem.labels), jnp.asarray(spectrum.vectors),
