@@ -16,7 +16,8 @@ hinge −ℓ*(α) = Σ_{j≠y} α_j for α_j in [0, 1] (Weston and Watkins 1999)
 - φ*(−G) = Σ max(|G| − lasso, 0)² / (4 ridge). Without ridge it is infinite as
   soon as one |G| exceeds lasso; but since the minimiser has lasso Σ|W| ≤ P(W),
   φ may be restricted to the ball Σ|W| ≤ P(W)/lasso, whose conjugate is
-  at most P(W)/lasso × max(max|G| − lasso, 0): no point has to be rescaled.
+  at most P(W)/lasso × max(max|G| − lasso, 0). Or α is shrunk to s α, s ≤ 1, until
+  no |G| exceeds lasso. The better of the two counts.
 - α in general misses Σ ω_i α_i = 0 by a little. It is mixed with a dual point
   that is the same for all examples of a class and makes up for the miss;
   −ℓ* is concave, so the mixture's value is at least the mixed values.
@@ -111,7 +112,8 @@ def _certify(
     with jax.enable_x64(True):
         omega = problem.weightings[problem.rows]
         b = bias.astype(np.float64)
-        evaluated = _sums(problem.loss, problem.features, problem.labels, omega, W, b, multipliers)
+        pure = np.where(problem.ridge > 0, np.inf, problem.lasso)
+        evaluated = _sums(problem.loss, problem.features, problem.labels, omega, W, b, multipliers, pure)
         sums = _Sums(*(np.asarray(part) for part in evaluated))
     G, miss, b = sums.gradient, sums.miss, sums.bias
     ridge, lasso = problem.ridge[:, None, None], problem.lasso[:, None, None]
@@ -121,14 +123,19 @@ def _certify(
     if multipliers is None:
         share, q = _softmax_mend(miss, shares)  # (T,), (T, C)
         constant = q[:, :, None] * means.sum(axis=1)[:, None, :] - means  # Σ ω (q − y) xᵀ
-        entropy = -np.sum(q * np.log(np.where(q > 0, q, 1)), axis=1)
         mixed = _mix(share, G, constant)
+        entropy = -np.sum(q * np.log(np.where(q > 0, q, 1)), axis=1)
         gap = (
             _fenchel_young(W, mixed, value, ridge, lasso)
             - share * np.sum(constant * W, axis=(1, 2))
             + (1 - share) * np.sum(miss * b, axis=1)
             + share * (sums.loss - entropy)
         )
+        # The other way to a feasible point for L1: α shrunk until max |G| ≤ lasso.
+        shrunk = _mix(share, sums.shrink[:, None, None] * G, sums.shrink[:, None, None] * constant)
+        dual = (1 - share) * sums.dual + share * _shrunk_entropy(sums.shrink, q, shares)
+        other = sums.loss - dual + _fenchel_young(W, shrunk, value, ridge, lasso) - np.sum(shrunk * W, (1, 2))
+        gap = np.where(sums.shrink < 1, np.minimum(gap, other), gap)
     else:
         share, flow = _hinge_mend(miss, shares)  # (T,), (T, C, C): weight that moves from class y to class j
         kappa = flow / shares[:, :, None]
@@ -168,6 +175,14 @@ def _softmax_mend(miss: np.ndarray, shares: np.ndarray) -> tuple[np.ndarray, np.
     return share, shares - shift
 
 
+def _shrunk_entropy(shrink: np.ndarray, q: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    """Return Σ ω H(y + s (q − y)) (T,) for one distribution q (T, C) for all examples."""
+    own = 1 - shrink[:, None] * (1 - q)  # (T, C): what the true class gets, by class
+    other = shrink[:, None] * q
+    terms = [-np.where(p > 0, p * np.log(np.where(p > 0, p, 1)), 0) for p in (own, other)]
+    return np.sum(shares * (terms[0] + terms[1].sum(axis=1, keepdims=True) - terms[1]), axis=1)
+
+
 def _hinge_mend(miss: np.ndarray, shares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return ε (T,) and flow (T, C, C) in [0, shares_y], with (1 − ε) miss_c + ε (flow into c − flow out of c) = 0."""
     classes = shares.shape[1]
@@ -184,7 +199,8 @@ class _Sums(NamedTuple):
 
     bias: Any  # (T, C), re-optimised where the loss is smooth
     loss: Any  # Σ ω ℓ
-    dual: Any  # Σ ω Σ_{j≠y} α_j
+    dual: Any  # −Σ ω ℓ*: the hinge's Σ ω Σ_{j≠y} α_j, the softmax's Σ ω H of the shrunk point
+    shrink: Any  # s (T,) ≤ 1 with s max |G| ≤ lasso; 1 where there is a ridge or all is well
     gradient: Any  # G (T, C, D)
     miss: Any  # Σ ω α (T, C)
     held_out: Any  # the mean loss over examples of weight 0
@@ -193,9 +209,10 @@ class _Sums(NamedTuple):
 
 @jax.jit
 def _sums(
-    loss: Any, features: jax.Array, y: jax.Array, omega: jax.Array, W: jax.Array, b: jax.Array, alpha: Any
-) -> _Sums:
-    """Evaluate members W (T, C, D), b (T, C) with example weights ω (T, N)."""
+    loss: Any, features: jax.Array, y: jax.Array, omega: jax.Array, W: jax.Array, b: jax.Array, alpha: Any,
+    lasso: jax.Array,
+) -> _Sums:  # fmt: skip
+    """Evaluate members W (T, C, D), b (T, C) with example weights ω (T, N); lasso (T,) is infinite beside a ridge."""
     scores = scores_of(features, W)  # (T, C, N)
     own = y[None, None, :] == jnp.arange(W.shape[1], dtype=y.dtype)[None, :, None]
     if alpha is None:
@@ -209,15 +226,26 @@ def _sums(
     # p − y without the cancellation of p_y − 1
     slopes = jnp.where(own, -jnp.sum(wrong, axis=1, keepdims=True), wrong) * omega[:, None, :]
     held = (omega == 0).astype(scores.dtype)
+    gradient = pull_back(features, slopes)
+    shrink = jnp.minimum(1, lasso / jnp.max(jnp.abs(gradient), axis=(1, 2)))
     return _Sums(
         bias=b,
         loss=jnp.sum(omega * each, axis=1),
-        dual=jnp.sum(omega * jnp.sum(wrong, axis=1), axis=1),
-        gradient=pull_back(features, slopes),
+        dual=jnp.sum(omega * (jnp.sum(wrong, axis=1) if alpha is not None else _entropy(wrong, own, shrink)), axis=1),
+        shrink=shrink,
+        gradient=gradient,
         miss=jnp.sum(slopes, axis=2),
         held_out=jnp.sum(held * each, axis=1) / jnp.sum(held, axis=1),
         correct=jnp.argmax(scores, axis=1) == y[None, :],
     )
+
+
+def _entropy(wrong: jax.Array, own: jax.Array, shrink: jax.Array) -> jax.Array:
+    """Return H(y + s (p − y)) (T, N), given p_j of the wrong classes."""
+    wrong = shrink[:, None, None] * wrong
+    left = jnp.sum(wrong, axis=1)  # 1 − the true class's share, without cancelling
+    logs = jnp.where(wrong > 0, wrong * jnp.log(jnp.where(wrong > 0, wrong, 1)), 0)
+    return -jnp.sum(logs, axis=1) - (1 - left) * jnp.log1p(-jnp.minimum(left, 1 - 1e-300))
 
 
 def _best_bias(scores: jax.Array, own: jax.Array, omega: jax.Array, start: jax.Array) -> jax.Array:

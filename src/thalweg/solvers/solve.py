@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from thalweg.errors import UsageError
+from thalweg.fields import check_integer, check_number
 from thalweg.losses import Hinge
 from thalweg.solvers.optima import Optima, Watch
 from thalweg.solvers.problem import Problem
@@ -41,6 +42,8 @@ def solve(
     that were not done then have the status "interrupted".
     """
     tolerance = default_tolerance(problem) if tolerance is None else tolerance
+    check_number("solve", "tolerance", tolerance, above=0, below=1)
+    check_integer("solve", "iterations", iterations, least=1)
     if not needs_spectrum(problem):
         if isinstance(problem.loss, Hinge):
             raise UsageError(
