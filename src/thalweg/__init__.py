@@ -17,10 +17,12 @@ if TYPE_CHECKING:
         losses,
         models,
         optimizers,
+        paths,
         penalties,
         schedules,
         search,
         selection,
+        solvers,
         testing,
         training,
         views,
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from thalweg.defaults import default_space
     from thalweg.errors import DataError, DivergedError, ThalwegError, UsageError
     from thalweg.fitted import FittedModel
+    from thalweg.paths import PathSolution, path
     from thalweg.ranges import choice, integers, log_uniform, uniform
     from thalweg.recipe import Recipe
     from thalweg.recipe_files import load_recipe, save_recipe
@@ -49,6 +52,7 @@ _HOMES = {
     "FittedModel": "fitted",
     "Halving": "training",
     "Interrupted": "sweeps",
+    "PathSolution": "paths",
     "Recipe": "recipe",
     "Run": "run",
     "Split": "data",
@@ -64,6 +68,7 @@ _HOMES = {
     "load_model": "artifacts",
     "load_recipe": "recipe_files",
     "log_uniform": "ranges",
+    "path": "paths",
     "sample": "search",
     "save_recipe": "recipe_files",
     "sweep": "sweeps",
@@ -75,10 +80,12 @@ _ROOMS = (
     "losses",
     "models",
     "optimizers",
+    "paths",
     "penalties",
     "schedules",
     "search",
     "selection",
+    "solvers",
     "testing",
     "training",
     "views",
@@ -91,6 +98,7 @@ __all__ = [
     "FittedModel",
     "Halving",
     "Interrupted",
+    "PathSolution",
     "Recipe",
     "Run",
     "Split",
@@ -111,12 +119,15 @@ __all__ = [
     "losses",
     "models",
     "optimizers",
+    "path",
+    "paths",
     "penalties",
     "sample",
     "save_recipe",
     "schedules",
     "search",
     "selection",
+    "solvers",
     "sweep",
     "testing",
     "training",

@@ -96,7 +96,7 @@ def test_the_slots_are_refilled_and_members_counted(monkeypatch):
     seen = []
     found = solve(one, watch=lambda done: seen.append(done) or False)
     assert found.statuses == (CONVERGED,) * 13
-    assert 0 < len(seen)
+    assert len(seen) > 0
     assert seen == sorted(seen)
     assert seen[-1] == 13
 

@@ -50,7 +50,7 @@ def path_summary(path: PathRun, folder: str | Path | None = None) -> dict[str, A
         "solutions": len(path.solutions),
         "statuses": path.statuses,
         "tolerance": path.tolerance,
-        "largest_relative_bound": max((s.relative_bound for s in path.solutions), default=None),
+        "largest_relative_bound": path.largest_relative_bound,
         "seconds": path.seconds["total"],
         "best": None
         if best is None

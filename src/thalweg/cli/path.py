@@ -13,7 +13,7 @@ from cyclopts import Parameter
 
 from thalweg.artifacts import check_run_folder, path_summary
 from thalweg.cli.options import Reading
-from thalweg.cli.output import print_json
+from thalweg.cli.output import print_json, shown
 from thalweg.cli.path_output import print_path
 from thalweg.cli.progress import ProgressLine
 from thalweg.cli.saving import save
@@ -110,18 +110,18 @@ def _fit(source: str, reading: Reading, out: Path | None, overwrite: bool, json:
     if out is not None:
         check_run_folder(out, overwrite=overwrite)
     line = ProgressLine()
-    line.say(f"reading {source}")
+    line.say(shown(f"reading {source}"))
     began = time.perf_counter()
     dataset = reading.load(source)
     read = time.perf_counter() - began
     folder = out or Path("runs") / f"{dataset.name}-path-{datetime.now():%Y%m%d-%H%M%S}"
     check_run_folder(folder, overwrite=overwrite)
     for skipped in dataset.skipped:
-        line.say(f"skipped {skipped.name}: {skipped.reason}")
+        line.say(shown(f"skipped {skipped.name}: {skipped.reason}"))
 
     def progress(now: PathProgress) -> None:
         if now.message:
-            line.say(now.message)
+            line.say(shown(now.message))
         line.report(now.sentence())
 
     def finish(found: PathRun) -> None:

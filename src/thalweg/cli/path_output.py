@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 from rich import box
@@ -21,7 +22,7 @@ _ROWS = 12
 def print_path(path: PathRun, folder: Path | None) -> None:
     """Print the path, the chosen strength, test accuracy, ties, certificates, place."""
     console = Console(highlight=False, soft_wrap=True)
-    console.print(_table(path))
+    console.print(_table(path, console.width - 2))
     if path.best is not None:
         _print_choice(console, path, path.best)
     elif path.interrupted:
@@ -63,10 +64,11 @@ def _print_choice(console: Console, path: PathRun, best: PathSolution) -> None:
 
 
 def _certificates(path: PathRun) -> str:
-    worst = max(solution.relative_bound for solution in path.solutions)
     counts = ", ".join(f"{count} {name}" for name, count in path.statuses.items())
+    worst = path.largest_relative_bound
+    bound = f"the largest gap to a minimum is at most {worst:.1e} of the value (certified in float64)"
     return (
-        f"solutions: {counts}; each is within {worst:.1e} of its minimum, relative to it (certified in float64); "
+        f"solutions: {counts}; {bound if math.isfinite(worst) else 'not all have a bound'}; "
         f"{path.seconds['solve']:.1f} s to solve, {path.seconds['total']:.1f} s in all"
     )
 
@@ -81,22 +83,35 @@ def _name(path: PathRun, solution: PathSolution) -> str:
     return ", ".join(parts)
 
 
-def _table(path: PathRun) -> Table:
-    """Some solutions along the path, the chosen and the one-standard-error one among them."""
-    folds = path.choice is not None
+def _table(path: PathRun, width: int) -> Table:
+    """Some solutions along the path, the chosen ones among them; no column is squeezed to fit, some are left out."""
+    solutions = _some(path)
+    columns = {"strength": [f"{solution.strength:.3g}" for solution in solutions]}
+    kinds = _varying(path)
+    if len(kinds["class weight"]) > 1:
+        columns["class weight"] = [solution.class_weight for solution in solutions]
+    if len(kinds["kind"]) > 1:
+        columns["kind"] = [solution.loss.kind for solution in solutions]
+    if path.choice is not None:
+        columns["accuracy"] = [f"{solution.validation_accuracy:.4f}" for solution in solutions]
+        columns["loss"] = [f"{solution.validation_loss:.4f}" for solution in solutions]
+    if path.settings["penalty"] != "l2":  # which leaves no weight at 0
+        columns["non-zero"] = [str(solution.nonzeros) for solution in solutions]
+    columns["gap ≤"] = [f"{solution.relative_bound:.0e}" for solution in solutions]
+    columns[""] = [_note(path, solution) for solution in solutions]
+    for name in ("loss", "non-zero", "gap ≤"):
+        if _width(columns) > width:
+            columns.pop(name, None)
     table = Table(box=box.SIMPLE_HEAD, title=f"{len(path.solutions)} optima{_omitted(path)}", title_justify="left")
-    several = [name for name, values in _varying(path).items() if len(values) > 1]
-    for name in ("strength", *several, "accuracy", "loss", "non-zero", "gap ≤", ""):
-        if folds or name not in ("accuracy", "loss"):
-            table.add_column(name, justify="right" if name else "left", no_wrap=True)
-    for solution in _some(path):
-        cells = [f"{solution.strength:.3g}"]
-        cells += [shown(solution.class_weight if n == "class weight" else solution.loss.kind) for n in several]
-        if folds:
-            cells += [f"{solution.validation_accuracy:.4f}", f"{solution.validation_loss:.4f}"]
-        cells += [str(solution.nonzeros), f"{solution.relative_bound:.0e}", _note(path, solution)]
-        table.add_row(*cells)
+    for name in columns:
+        table.add_column(name, justify="right" if name else "left", no_wrap=True)
+    for row in zip(*columns.values(), strict=True):
+        table.add_row(*(Text(shown(cell)) for cell in row))
     return table
+
+
+def _width(columns: dict[str, list[str]]) -> int:
+    return sum(2 + max(map(len, (name, *cells))) for name, cells in columns.items())
 
 
 def _varying(path: PathRun) -> dict[str, set[str]]:
@@ -129,5 +144,5 @@ def _note(path: PathRun, solution: PathSolution) -> str:
         elif solution.number in path.choice.tied:
             notes.append("tied")
         if solution.number == path.choice.one_standard_error != path.choice.chosen:
-            notes.append("one standard error")
+            notes.append("1 s.e.")
     return ", ".join(notes)

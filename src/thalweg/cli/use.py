@@ -192,19 +192,40 @@ def _model_info(path: Path) -> tuple[dict[str, Any], str]:
 def _run_info(folder: Path) -> tuple[dict[str, Any], str]:
     try:
         content = jsonlib.loads((folder / "run.json").read_text(encoding="utf-8"))
-        best, data = content["best"], content["data"]
-        lines = [
-            f"a run of {content['trials']} trials on {data['name']} ({data['source']})",
-            "trials: " + ", ".join(f"{count} {name}" for name, count in content["statuses"].items()),
-        ]
-        if best is not None:
-            lines.append(f"selected: trial {best['trial']}, validation accuracy {best['validation_accuracy']:.4f}")
+        lines = _path_lines(content) if content.get("kind") == "path" else _sweep_lines(content)
+        best = content["best"]
         if best is not None and best["test_accuracy"] is not None:
             low, high = best["test_interval"]
             lines.append(f"test accuracy {best['test_accuracy']:.4f}, 95 % interval {low:.4f} to {high:.4f}")
         lines.extend(f"note: {edge}" for edge in content["edges"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(
-            f"{folder / 'run.json'} is damaged ({type(error).__name__}: {error}); run the sweep again"
-        ) from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{folder / 'run.json'} is damaged ({type(error).__name__}: {error}); run it again") from error
     return content, "\n".join(shown(line) for line in lines)
+
+
+def _sweep_lines(content: dict[str, Any]) -> list[str]:
+    best, data = content["best"], content["data"]
+    lines = [
+        f"a run of {content['trials']} trials on {data['name']} ({data['source']})",
+        "trials: " + ", ".join(f"{count} {name}" for name, count in content["statuses"].items()),
+    ]
+    if best is not None:
+        lines.append(f"selected: trial {best['trial']}, validation accuracy {best['validation_accuracy']:.4f}")
+    return lines
+
+
+def _path_lines(content: dict[str, Any]) -> list[str]:
+    best, data, strengths = content["best"], content["data"], content["settings"]["strengths"]
+    lines = [
+        f"a path of {content['solutions']} optima on {data['name']} ({data['source']}), "
+        f"strengths {max(strengths):.3g} down to {min(strengths):.3g}",
+        "solutions: " + ", ".join(f"{count} {name}" for name, count in content["statuses"].items()),
+    ]
+    if best is None:
+        why = "interrupted" if content["interrupted"] else "without folds"
+        return [*lines, f"{why}: nothing was chosen"]
+    accuracy, error, rule = best["validation_accuracy"], best["standard_error"], content["choice"]["rule"]
+    chosen = f"chosen ({rule}): {best['loss']} with {best['penalty']}, strength {best['strength']:.4g}"
+    if best["class_weight"] != "none":
+        chosen += f", class weight {best['class_weight']}"
+    return [*lines, f"{chosen}; accuracy over {content['settings']['folds']} folds {accuracy:.4f} ± {error:.4f}"]

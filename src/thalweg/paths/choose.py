@@ -49,6 +49,9 @@ def _edges(best: PathSolution, path: Sequence[PathSolution]) -> tuple[str, ...]:
     strengths = [s.strength for s in path]
     if len(strengths) < 2 or min(strengths) < best.strength < max(strengths):
         return ()
+    inner = min((s for s in path if s is not best), key=lambda s: abs(np.log(s.strength / best.strength)))
+    if inner.validation_accuracy >= best.validation_accuracy:
+        return ()
     side = "low" if best.strength == min(strengths) else "high"
     return (
         f"the strength {best.strength:.3g} lies at the {side} edge of its range [{min(strengths):.3g}, "

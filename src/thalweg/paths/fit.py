@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from thalweg.data import Dataset, Split, check_trainable, load
+from thalweg.data.checks import check_memory
 from thalweg.data.preprocessing import Preprocessing, fit_preprocessing
 from thalweg.data.splits import join, split_dataset
 from thalweg.errors import DataError, UsageError, nearest
@@ -21,14 +22,21 @@ from thalweg.paths.choose import choose
 from thalweg.paths.features import Centred, centre
 from thalweg.paths.records import Path, PathProgress, PathSolution
 from thalweg.paths.strengths import PENALTIES, grid, largest, read_strengths
-from thalweg.paths.weightings import ClassWeight, assign_folds, check_class_weight, name_of, weighting
+from thalweg.paths.weightings import (
+    ClassWeight,
+    assign_folds,
+    check_class_weight,
+    name_of,
+    read_example_weights,
+    weighting,
+)
 from thalweg.penalties import L1, L2, ElasticNet, Penalty
 from thalweg.recipe import FULL_BATCH, Recipe
 from thalweg.recipe_files import Named
 from thalweg.selection import check_rule
 from thalweg.solvers.optima import Optima
 from thalweg.solvers.problem import Problem
-from thalweg.solvers.solution import CONVERGED, INTERRUPTED
+from thalweg.solvers.solution import CONVERGED, INTERRUPTED, STATUSES
 from thalweg.solvers.solve import default_tolerance, solve
 from thalweg.solvers.spectrum import Spectrum, decompose
 from thalweg.sweeps import Interrupted, run_versions, summarise_data
@@ -122,7 +130,7 @@ def path(
         result = Path(
             solutions=tuple(found.solutions),
             tolerance=found.tolerance,
-            settings=_settings(job, found, preprocessing, test),
+            settings=_settings(job, training, found, preprocessing, test),
             data=summarise_data(loaded, dataset, prepared, {"train": len(training.features)}),
             seconds={"load": loaded_at - started, "solve": solved_at - loaded_at, "total": solved_at - started},
             messages=tuple(found.messages),
@@ -210,7 +218,7 @@ def _prepare(loaded: Dataset, example_weights: Any, test: float | None, job: _Jo
     for value in job.class_weights:
         check_class_weight(value, loaded.classes)
     if example_weights is not None:
-        weights = np.asarray(example_weights, np.float64)
+        weights = read_example_weights(example_weights, len(loaded.train))
         loaded = replace(loaded, train=replace(loaded.train, weights=weights))
     if job.folds == 0 and test is not None:
         raise UsageError(f"test is {test!r}, but without folds nothing is chosen, so nothing is held out: leave it out")
@@ -243,6 +251,7 @@ def _drop_weightless(split: Split, dataset: Dataset) -> Split:
 def _solve_all(job: _Job, dataset: Dataset, training: Split, matrix: Centred, stop: InterruptRequest) -> _Found:
     assert training.labels is not None
     labels, classes = training.labels, dataset.classes
+    _check_memory(job, matrix.matrix.shape, len(classes))
     fold = assign_folds(labels, job.folds, classes, job.seed)
     rows = np.stack(
         [
@@ -271,6 +280,16 @@ def _solve_all(job: _Job, dataset: Dataset, training: Split, matrix: Centred, st
         optima = solve(problem, tolerance=tolerances[-1], iterations=job.iterations, spectrum=spectrum, watch=watch)
         _collect(found, job, loss, strengths, optima, matrix, fold)
     return replace(found, tolerance=max(tolerances), messages=_messages(found))
+
+
+def _check_memory(job: _Job, shape: tuple[int, ...], classes: int) -> None:
+    """Refuse more optima than the machine can hold, before any is computed."""
+    count = job.strengths if isinstance(job.strengths, int) else len(job.strengths)
+    weightings = len(job.class_weights) * (job.folds + 1)
+    examples, width = shape
+    members = count * len(job.losses) * weightings
+    needed = 8 * weightings * examples + members * (8 * classes * (width + 1) + examples)
+    check_memory(f"path: {members:,} optima of {classes} x {width} weights", needed, "ask for fewer strengths or folds")
 
 
 def _spectrum(job: _Job, base: Problem) -> Spectrum | None:
@@ -347,7 +366,11 @@ def _messages(found: _Found) -> list[str]:
         for status in (solution.status, *solution.fold_statuses):
             if status not in (CONVERGED, INTERRUPTED):
                 counts[status] = counts.get(status, 0) + 1
-    return [f"{count} optima missed the tolerance ({status}); each keeps its bound" for status, count in counts.items()]
+    return [
+        f"{count} optim{'um is' if count == 1 else 'a are'} not certified to the tolerance ({status}): "
+        f"{STATUSES[status]}"
+        for status, count in counts.items()
+    ]
 
 
 def _conclude(result: Path, job: _Job, found: _Found, dataset: Dataset, prepared: Preprocessing) -> Path:
@@ -379,14 +402,20 @@ def _recipe(job: _Job, best: PathSolution, tolerance: float) -> Recipe:
                   epochs=max(1, best.iterations), seed=job.seed)  # fmt: skip
 
 
-def _settings(job: _Job, found: _Found, preprocessing: str | None, test: float | None) -> dict[str, Any]:
+def _settings(
+    job: _Job, training: Split, found: _Found, preprocessing: str | None, test: float | None
+) -> dict[str, Any]:
     return {
         "losses": [loss.kind for loss in job.losses],
         "penalty": job.penalty,
         "beta": job.beta if job.penalty == "elastic_net" else None,
         "strengths": found.strengths.tolist(),
         "folds": job.folds,
-        "class_weights": [value if not isinstance(value, Mapping) else dict(value) for value in job.class_weights],
+        "class_weights": [
+            {name: float(weight) for name, weight in value.items()} if isinstance(value, Mapping) else value
+            for value in job.class_weights
+        ],
+        "example_weights": training.weights is not None,
         "selection": job.selection,
         "tolerance": found.tolerance,
         "iterations": job.iterations,

@@ -22,7 +22,8 @@ class PathSolution:
     """The optimum for one strength (and loss, and class weighting), fitted on all training examples.
 
     ``weights`` (classes, features) and ``bias`` (classes,) are float64 and act on
-    preprocessed features. ``value`` is the objective, and the minimum is not lower
+    preprocessed features, which the solver saw centred and rounded to float32: with the features
+    as they were ``value`` differs by some 1e-8 of itself. ``value`` is the objective, and the minimum is not lower
     than ``value − bound``. ``status`` is one of `solvers.STATUSES`.
 
     With folds, ``fold_accuracies`` and ``fold_losses`` are those on each fold's
@@ -126,6 +127,11 @@ class Path:
     @property
     def tied(self) -> tuple[PathSolution, ...]:
         return () if self.choice is None else tuple(self.solutions[i] for i in self.choice.tied)
+
+    @property
+    def largest_relative_bound(self) -> float:
+        """Of all solutions; NaN where one of them is not finite."""
+        return float(np.max([solution.relative_bound for solution in self.solutions]))
 
     @property
     def statuses(self) -> dict[str, int]:

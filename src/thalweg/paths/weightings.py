@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from numbers import Real
 from typing import Any
 
 import numpy as np
 
 from thalweg.errors import DataError, UsageError, nearest
 
-__all__ = ["ClassWeight", "assign_folds", "check_class_weight", "name_of", "weighting"]
+__all__ = ["ClassWeight", "assign_folds", "check_class_weight", "name_of", "read_example_weights", "weighting"]
 
 ClassWeight = None | str | Mapping[str, float]
 
@@ -51,10 +53,26 @@ def check_class_weight(value: Any, classes: Sequence[str]) -> None:
             raise UsageError(
                 f"class_weight names the class {name!r}, which the data lacks{nearest(str(name), classes)}"
             )
-        if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not 0 < weight < float("inf"):
+        if isinstance(weight, bool) or not isinstance(weight, Real) or not 0 < float(weight) < math.inf:
             raise UsageError(f"class_weight gives class {name!r} the weight {weight!r}; give a positive number")
     if missing := [name for name in classes if name not in value]:
         raise UsageError(f"class_weight says nothing of class {missing[0]!r}; give every class a weight")
+
+
+def read_example_weights(value: Any, count: int) -> np.ndarray:
+    """Return the weights (N,) float64 of that many examples, none of them negative."""
+    try:
+        weights = np.asarray(value, np.float64)
+    except (TypeError, ValueError):
+        raise UsageError(f"example_weights is {value!r}; give {count} numbers, one an example") from None
+    if weights.shape != (count,):
+        raise UsageError(f"example_weights has shape {weights.shape}; give one number for each of {count} examples")
+    if len(wrong := np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))):
+        raise UsageError(
+            f"example_weights gives example {wrong[0]} the weight {weights[wrong[0]]:g}; give finite numbers that are "
+            "not negative"
+        )
+    return weights
 
 
 def name_of(value: ClassWeight) -> str:

@@ -94,10 +94,13 @@ def certify(
     width = max(1, min(_ROWS // problem.classes, _ENTRIES // (problem.classes * problem.examples)))
     parts = []
     for start in range(0, len(problem), width):
-        members = np.arange(start, min(start + width, len(problem)))
+        # A last group is filled up to a power of 2 with its last member, so that few sizes are compiled.
+        size = min(width, 1 << (len(problem) - start - 1).bit_length())
+        members = np.minimum(np.arange(start, start + size), len(problem) - 1)
         dual = None if multipliers is None else multipliers[members]
         parts.append(_certify(problem.take(members), weights[members], bias[members], dual, means, shares))
-    return Certificate(*(np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(Certificate)))
+    whole = (np.concatenate([getattr(p, f.name) for p in parts])[: len(problem)] for f in fields(Certificate))
+    return Certificate(*whole)
 
 
 def _certify(

@@ -13,14 +13,14 @@ float64, over blocks of the float32 features; then all are certified in float64.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from thalweg.solvers.certificate import certify
+from thalweg.solvers.certificate import Certificate, certify
 from thalweg.solvers.optima import Optima, Watch, statuses
 from thalweg.solvers.problem import Problem
 from thalweg.solvers.softmax_step import Control, Data, State, begin, step
@@ -30,7 +30,9 @@ from thalweg.solvers.warm_starts import WarmStarts
 __all__ = ["solve_softmax"]
 
 _ROWS = 96  # members × classes in the slots: narrower products run slower, wider ones start fewer members warm
-_ENTRIES = 2**19  # scores in the slots of small problems: fewer, and a step costs mostly its start; more, and slots idle
+_ENTRIES = (
+    2**19
+)  # scores in the slots of small problems: fewer, and a step costs mostly its start; more, and slots idle
 _STRIDE = 4  # every fourth strength starts cold, the others between two solved ones
 _LEADING = 64  # eigenvectors in the cheap correction; 32 to 256 do alike
 _WIDE = 1024  # features from which on the correction is cheap beside a full product; below it costs more than it saves
@@ -58,20 +60,48 @@ def solve_softmax(
     run = _Run(problem, np.zeros(shape), np.zeros(shape[:2]), np.zeros(len(problem), int), iterations, watch)
     with jax.enable_x64(True):
         data = _data(problem, spectrum)
+        certificate = _of_nothing(problem)
         left = np.arange(len(problem))
-        certificate = None
         for dtype, share in _ROUNDS:
-            run.solve(data, left, dtype, share * tolerance)
-            part = certify(problem.take(left), run.weights[left], run.bias[left])
-            certificate = part if certificate is None else certificate.replace(left, part)
-            run.bias[left] = part.bias
-            left = left[~(part.relative <= tolerance) & (run.iterations[left] < iterations)]
+            now = left[_representable(problem.ridge[left])] if dtype == np.float32 else left
+            if not len(now):
+                continue
+            before = run.weights[now].copy(), run.bias[now].copy()
+            run.solve(data, now, dtype, share * tolerance)
+            certificate = _keep_better(run, certificate, now, before)
+            done = (certificate.relative <= tolerance) | (run.iterations >= iterations)
+            left = left[~done[left]]
             if run.stopped or not len(left):
                 break
-    assert certificate is not None
     interrupted = np.full(len(problem), run.stopped)
     ends = statuses(certificate, run.iterations, tolerance=tolerance, limit=iterations, interrupted=interrupted)
     return Optima(run.weights, certificate, ends, run.iterations)
+
+
+def _representable(ridge: np.ndarray) -> np.ndarray:
+    """True where float32 holds a penalty and the squares that it is multiplied with."""
+    return (ridge > 1e-25) & (ridge < 1e25)
+
+
+def _of_nothing(problem: Problem) -> Certificate:
+    """Return what is known of W = 0 with its best bias, the logarithms of the class shares."""
+    bias = np.log(problem.class_shares())[problem.rows]
+    nothing = np.full(len(problem), np.nan)
+    correct = np.zeros((len(problem), problem.examples), bool)
+    return Certificate(bias, -np.sum(np.exp(bias) * bias, axis=1), nothing + np.inf, correct, nothing)
+
+
+def _keep_better(
+    run: _Run, certificate: Certificate, members: np.ndarray, before: tuple[np.ndarray, np.ndarray]
+) -> Certificate:
+    """Certify what a round found, and go back to what was before where it is worse: float32 can lose its way."""
+    found = certify(run.problem.take(members), run.weights[members], run.bias[members])
+    run.bias[members] = found.bias
+    worse = ~(found.value <= certificate.value[members] * (1 + 1e-9))
+    run.weights[members[worse]], run.bias[members[worse]] = before[0][worse], before[1][worse]
+    better = np.flatnonzero(~worse)
+    part = Certificate(*(getattr(found, f.name)[better] for f in fields(found)))
+    return certificate.replace(members[better], part)
 
 
 def _data(problem: Problem, spectrum: Spectrum) -> Data:
@@ -138,8 +168,10 @@ def _estimate(state: State, squares: np.ndarray, ridge: np.ndarray) -> np.ndarra
 
 
 def _width(problem: Problem, members: int) -> int:
+    """Return how many slots: what suits the problem, or for fewer members a power of 2, so that few are compiled."""
     per_member = problem.classes * problem.examples
-    return max(1, min(members, max(math.ceil(_ROWS / problem.classes), _ENTRIES // per_member)))
+    most = max(math.ceil(_ROWS / problem.classes), _ENTRIES // per_member)
+    return min(most, 1 << (members - 1).bit_length())
 
 
 class _Table:

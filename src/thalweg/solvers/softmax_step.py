@@ -41,8 +41,8 @@ class Data(NamedTuple):
 
     features: jax.Array  # (N, D) float32
     labels: jax.Array  # (N,) int32
-    vectors: jax.Array  # (D, R)
-    values: jax.Array  # (R,)
+    vectors: jax.Array  # (D, R), as are the values in float64 where they were found so: float32 rounds small
+    values: jax.Array  # (R,)  directions into large ones, which slows badly scaled problems down
     rest: jax.Array  # ()
     leading: jax.Array  # (N, r): features times the first r vectors
 
@@ -172,7 +172,7 @@ class _Quadratic(NamedTuple):
 def _line_search(
     scores: jax.Array, along: jax.Array, labels: jax.Array, omega: jax.Array, start: jax.Array, penalty: _Quadratic
 ) -> jax.Array:
-    """Return for each slot the a at which φ(a), convex, is nearly least, given φ'(0): Newton on φ', within a bracket."""
+    """Return for each slot the a at which φ(a), convex, is nearly least, given φ'(0): Newton on φ' in a bracket."""
 
     def slopes(a: jax.Array) -> tuple[jax.Array, jax.Array]:
         first, second = _slopes(scores + _like(a, scores) * along, along, labels, omega)

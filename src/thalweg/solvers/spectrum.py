@@ -36,6 +36,8 @@ _POWER_STEPS = 2
 class Spectrum:
     """Leading eigenvalues (r,) and eigenvectors (D, r) of XᵀX/N, and one value for every other direction.
 
+    In float64 up to a width of 1,024, float32 beyond.
+
     ``kind`` says how they were found: ``full`` (all of them), ``gram`` (all that
     the examples span), ``low-rank`` (the leading ones, by random projection), or
     ``plain`` (none: r = 0). Values descend.
@@ -84,14 +86,14 @@ def _second_moment(features: np.ndarray) -> np.ndarray:
 
 
 def _eigh(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return descending eigenvalues ≥ 0 and their vectors, in float32.
+    """Return descending eigenvalues > 0 and their vectors, in the matrix's precision.
 
     LAPACK's relatively robust representations take half the time of divide and conquer.
     """
     values, vectors = scipy.linalg.eigh(matrix, driver="evr", check_finite=False, overwrite_a=True)
     values, vectors = values[::-1], vectors[:, ::-1]
     floor = np.finfo(matrix.dtype).eps * max(float(values[0]), 0.0)  # below it a value is rounding
-    return np.maximum(values, floor).astype(np.float32), np.ascontiguousarray(vectors, np.float32)
+    return np.maximum(values, floor), np.ascontiguousarray(vectors)
 
 
 def _from_examples(features: np.ndarray) -> Spectrum:
