@@ -39,7 +39,7 @@ def path(
     class_weight: Literal["none", "balanced", "both"] = "none",
     select: Literal["best", "one-standard-error"] = "best",
     tolerance: float | None = None,
-    iterations: int = 1000,
+    iterations: int = 5000,
     preprocessing: Literal["auto", "center", "standardize", "scale", "none"] = "auto",
     test: float | None = None,
     seed: int = 0,

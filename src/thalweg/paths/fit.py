@@ -59,7 +59,7 @@ def path(
     example_weights: Any = None,
     selection: str = "best",
     tolerance: float | None = None,
-    iterations: int = 1000,
+    iterations: int = 5000,
     preprocessing: str | None = "auto",
     test: float | None = None,
     seed: int = 0,

@@ -48,7 +48,7 @@ def solve_softmax(
     spectrum: Spectrum,
     *,
     tolerance: float = 1e-6,
-    iterations: int = 1000,
+    iterations: int = 5000,
     watch: Watch | None = None,
 ) -> Optima:
     """Minimise every member (lasso 0, ridge > 0) until bound ≤ tolerance × value.

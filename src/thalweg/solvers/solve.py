@@ -31,7 +31,7 @@ def solve(
     problem: Problem,
     *,
     tolerance: float | None = None,
-    iterations: int = 1000,
+    iterations: int = 5000,
     spectrum: Spectrum | None = None,
     watch: Watch | None = None,
 ) -> Optima:

@@ -130,11 +130,11 @@ def _trace(features: np.ndarray) -> float:
     return total / len(features)
 
 
-# Measured by benchmarks/bench_spectrum.py on two cores; only their ratios matter. Seconds per operation:
+# Measured by benchmarks/bench_path_scaling.py on two cores; only their ratios matter. Seconds per operation:
 _PRODUCT = 1 / 190e9  # a multiply-add counts as two
-_EIGH = 5.6e-11  # times D³, eigenvalues and vectors in float32
+_EIGH = 1.0e-10  # times D³, eigenvalues and vectors in float32
 # Iterations until a 1e-6 relative bound, as medians over strengths and data.
-_ITERATIONS = {"full": 12, "gram": 12, "low-rank": 30, "plain": 150}
+_ITERATIONS = {"full": 12, "gram": 12, "low-rank": 30, "plain": 1000}
 
 
 def plan(count: int, width: int, rows: int) -> str:
