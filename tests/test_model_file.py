@@ -174,7 +174,7 @@ def test_a_loss_of_ones_own_is_missed_only_where_it_is_used(tmp_path):
     again = load_model(path)
     split = Split(np.ones((3, 5), np.uint8), np.zeros(3, np.int32))
     assert again.predict(split.features).tolist() == model.predict(split.features).tolist()
-    with pytest.raises(UsageError, match=r"the loss 'cubic' is Python code.*replace\(recipe, loss=\.\.\.\)"):
+    with pytest.raises(UsageError, match=r"the loss 'cubic' is a name only.*replace\(recipe, loss=\.\.\.\)"):
         again.score(split)
     mended = dataclasses.replace(again, recipe=dataclasses.replace(again.recipe, loss=Cubic()))
     assert mended.score(split) == model.score(split)

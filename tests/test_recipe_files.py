@@ -410,7 +410,7 @@ def test_named_stands_for_a_part_and_refuses_to_work():
     named = Named("optimizer", '{"kind": "optax", "factory": "optax:lion"}')
     recipe = Recipe(optimizer=named)
     assert encode(recipe)["optimizer"] == {"kind": "optax", "factory": "optax:lion"}
-    with pytest.raises(UsageError, match=r"the optimizer 'optax' is Python code.*replace\(recipe, optimizer=\.\.\.\)"):
+    with pytest.raises(UsageError, match=r"the optimizer 'optax' is a name only.*replace\(recipe, optimizer=\.\.\.\)"):
         recipe.optimizer.init({})
     assert jax.tree.leaves(named) == []
     with pytest.raises(UsageError, match="the loss 'mine'"):
