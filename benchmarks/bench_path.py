@@ -27,7 +27,7 @@ from thalweg.solvers import Problem, decompose
 from thalweg.solvers.solve import solve
 
 TIMED = (0, 15, 31)  # of the 32 strengths
-TOLERANCES = {"newton-cg": (1e-5,), "lbfgs": (1e-6,)}
+TOLERANCES = {"newton-cg": (1e-5, 1e-6, 1e-7), "lbfgs": (1e-6,)}
 LIMIT = {"newton-cg": 200, "lbfgs": 400}  # iterations
 NEIGHBOUR = 10 ** (3 / 31)
 
@@ -102,9 +102,11 @@ def bench_pixels() -> None:
     best: dict[int, float] = {}
     cold = np.inf
     for index in TIMED:
-        near = max(index - 1, 0)
-        warm = (optima.weights[near].astype(np.float32), optima.certificate.bias[near].astype(np.float32))
-        none = (np.zeros_like(warm[0]), np.zeros_like(warm[1]))
+        none = (np.zeros(optima.weights.shape[1:], np.float32), np.zeros(optima.weights.shape[1], np.float32))
+        near = index - 1  # the first of the path has no neighbour to start from
+        warm = none
+        if index > 0:
+            warm = (optima.weights[near].astype(np.float32), optima.certificate.bias[near].astype(np.float32))
         minimum = float(optima.certificate.value[index] - optima.certificate.bound[index])
         for solver, tolerances in TOLERANCES.items():
             for tolerance in tolerances:
