@@ -1,4 +1,4 @@
-"""What a sweep searches when nobody says: a space around SPEC row E12, sized to the data."""
+"""What a sweep searches when nobody says: a space around AdamW with warm-up and cosine, sized to the data."""
 
 from __future__ import annotations
 

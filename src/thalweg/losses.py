@@ -1,8 +1,8 @@
 """Losses: how wrong the class scores of each example are.
 
 A loss maps scores ``(N, C)`` and integer labels ``(N,)`` to one number per
-example ``(N,)``; the mean over examples and the penalty are added elsewhere
-(SPEC row B4). Labels lie in ``[0, C)``: any other label gives an infinite loss,
+example ``(N,)``; the mean over examples and the penalty are added elsewhere.
+Labels lie in ``[0, C)``: any other label gives an infinite loss,
 because an error cannot be raised from inside a compiled program. NaN stays NaN,
 so that a diverged trial is seen.
 """

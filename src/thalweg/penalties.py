@@ -1,4 +1,4 @@
-"""Penalties: what large weights cost, ``strength × R(W)`` (SPEC section C, without ½).
+"""Penalties: what large weights cost, ``strength × R(W)`` (without ½).
 
 A penalty P(W) = strength × R(W) acts on one array of weights of any shape. With
 g the gradient of the data loss, W is optimal exactly where −g lies in the
@@ -90,7 +90,7 @@ class NoPenalty(eqx.Module):
 
 
 class L2(eqx.Module):
-    """P(W) = strength × Σ W², gradient 2 strength W (ridge; SPEC row C1). strength ≥ 0."""
+    """P(W) = strength × Σ W², gradient 2 strength W (ridge). strength ≥ 0."""
 
     strength: Number
     kind: ClassVar[str] = "l2"
@@ -126,7 +126,7 @@ class L2(eqx.Module):
 
 
 class L1(eqx.Module):
-    """P(W) = strength × Σ |W| (lasso; SPEC row C2). strength ≥ 0; solutions hold real zeros."""
+    """P(W) = strength × Σ |W| (lasso). strength ≥ 0; solutions hold real zeros."""
 
     strength: Number
     kind: ClassVar[str] = "l1"
@@ -162,7 +162,7 @@ class L1(eqx.Module):
 
 
 class ElasticNet(eqx.Module):
-    """P(W) = strength × Σ (β W² + |W|) (SPEC row C3; Zou and Hastie 2005). strength, β ≥ 0."""
+    """P(W) = strength × Σ (β W² + |W|) (Zou and Hastie 2005). strength, β ≥ 0."""
 
     strength: Number
     beta: Number

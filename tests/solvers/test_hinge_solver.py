@@ -217,6 +217,10 @@ def test_the_watch_hears_and_stops() -> None:
     assert optima.statuses == (CONVERGED, INTERRUPTED)
     best = minimum(problem, 1)
     assert optima.certificate.value[1] - best <= optima.certificate.bound[1]
+    # What the second had reached is kept: far better than no weights at all.
+    assert optima.iterations[1] > 0
+    assert optima.weights[1].any()
+    assert optima.certificate.value[1] < problem.classes - 1
 
 
 def test_the_limit_is_kept_and_said() -> None:

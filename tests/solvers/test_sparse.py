@@ -14,8 +14,10 @@ from thalweg.errors import UsageError
 from thalweg.losses import Hinge, Softmax
 from thalweg.penalties import L1, ElasticNet
 from thalweg.solvers.problem import Problem
-from thalweg.solvers.solution import CONVERGED, ITERATION_LIMIT
+from thalweg.solvers.solution import CONVERGED, INTERRUPTED, ITERATION_LIMIT
 from thalweg.solvers.sparse import solve_sparse
+from thalweg.solvers.sparse_curvature import Curvature, System
+from thalweg.solvers.sparse_newton import Columns, Member, Point, _cycle
 
 
 def made(examples=150, features=24, classes=3, seed=0):
@@ -170,15 +172,112 @@ def test_duplicate_and_constant_features_and_more_features_than_examples():
     assert objective(problem, 1, found.weights[1], found.certificate.bias[1]) <= best * (1 + 1.1e-4)
 
 
-def test_more_members_than_slots_are_refilled_and_counted():
+def test_near_duplicates_and_columns_of_very_different_scale_are_solved():
+    x, y = made(examples=200, features=40)
+    x[:, 20:] = x[:, :20] + 1e-3 * x[:, 20:]
+    x *= np.geomspace(1, 1e-3, 40, dtype=np.float32)
+    found = solve_sparse(posed(x, y, strongest(x, y) * np.geomspace(0.5, 1e-4, 8)))
+    assert found.statuses == (CONVERGED,) * 8
+
+
+def test_separable_data_and_next_to_no_penalty():
+    x, y = made(examples=40, features=60)
+    problem = posed(x, y, [1e-8, 1e-10])
+    found = solve_sparse(problem, tolerance=1e-4)
+    assert found.statuses == (CONVERGED,) * 2
+
+
+def test_a_start_far_away_is_as_good():
     x, y = made()
-    lasso = strongest(x, y) * np.geomspace(0.9, 0.05, 45)  # 32 slots at three classes
+    problem = posed(x, y, 0.1 * strongest(x, y))
+    far = 30 * np.random.default_rng(0).normal(size=(1, 3, 24))
+    found = solve_sparse(problem, tolerance=1e-6, start=(far, np.full((1, 3), [5.0, -9.0, 2.0])))
+    assert found.statuses == (CONVERGED,)
+
+
+@pytest.mark.parametrize("most", [12_000, 1])
+def test_one_class_at_a_time_finds_the_same(most, monkeypatch):
+    monkeypatch.setattr("thalweg.solvers.sparse_curvature._MOST", most)
+    x, y = made(seed=3)
+    found = solve_sparse(posed(x, y, strongest(x, y) * np.array([0.3, 0.01])), tolerance=1e-7)
+    assert found.statuses == (CONVERGED,) * 2
+
+
+def test_an_error_within_a_thread_is_raised():
+    x, y = made()
+
+    def fail(done):
+        raise RuntimeError("the watch failed")
+
+    with pytest.raises(RuntimeError, match="the watch failed"):
+        solve_sparse(posed(x, y, strongest(x, y) * np.array([0.5, 0.1])), watch=fail)
+
+
+def test_many_members_are_counted():
+    x, y = made()
+    lasso = strongest(x, y) * np.geomspace(0.9, 0.05, 45)
     seen = []
     found = solve_sparse(posed(x, y, lasso), watch=seen.append)
     assert found.statuses == (CONVERGED,) * 45
     assert seen[-1] == 45
     assert seen == sorted(seen)
     assert np.all(found.certificate.relative <= 1e-4)
+
+
+def test_a_weak_strength_alone_is_reached_by_way_of_stronger_ones():
+    x, y = made(examples=60, features=90)
+    problem = posed(x, y, strongest(x, y) * np.array([1e-3]))
+    found = solve_sparse(problem, tolerance=1e-6)
+    assert found.statuses == (CONVERGED,)
+    best = objective(problem, 0, *reference(problem, 0, steps=40_000))
+    assert objective(problem, 0, found.weights[0], found.certificate.bias[0]) <= best * (1 + 1.1e-6)
+
+
+def test_what_is_found_does_not_hang_on_the_number_of_threads(monkeypatch):
+    x, y = made()
+    problem = posed(x, y, strongest(x, y) * np.geomspace(0.5, 0.01, 7))
+    several = solve_sparse(problem)
+    monkeypatch.setattr("os.cpu_count", lambda: 1)
+    np.testing.assert_array_equal(solve_sparse(problem).weights, several.weights)
+
+
+def test_stopping_keeps_what_is_done():
+    x, y = made()
+    problem = posed(x, y, strongest(x, y) * np.geomspace(0.5, 0.01, 9))
+    found = solve_sparse(problem, watch=lambda done: done >= 3)
+    # Two members are at work at a time: the fourth may be the third that is done, and the third be cut short.
+    assert found.statuses[:2] == (CONVERGED,) * 2
+    assert found.statuses.count(CONVERGED) >= 3
+    assert found.statuses[-1] == INTERRUPTED
+    done = np.array([status == CONVERGED for status in found.statuses])
+    assert np.all(found.certificate.relative[done] <= 1e-4)
+
+
+def test_a_careful_step_lowers_the_value_where_many_weights_cross():
+    x, y = made(examples=40, features=60)
+    x[:, 1::2] = x[:, ::2] + 0.05 * x[:, 1::2]  # pairs that nearly coincide: their weights cross together
+    problem = posed(x, y, strongest(x, y) * 0.02)
+    own = np.eye(3)[y].T
+    member = Member(Columns(problem.features), own, problem.weightings[0], 0.0, float(problem.lasso[0]))
+    weights = np.random.default_rng(0).normal(size=(3, 61)) * 0.3
+    point = Point.at(member, weights)
+    columns = np.arange(61)
+    features, _ = member.features.take(columns)
+    signs = np.sign(weights).astype(np.float32)
+    signs[:, -1] = 0
+    free = np.ones(weights.shape, bool)
+    curvature = Curvature(point.probabilities, member.weighting, 0.0, 61)
+    curvature.cover(x, columns, free)
+    system = System(features, point.probabilities, own, member.weighting, np.zeros(61))
+    target = -(point.gradient + member.lasso * signs).astype(np.float32)
+    change = _cycle(system, curvature, columns, target, weights, signs, free, True)
+
+    def model(d):
+        return float(np.vdot(d, 0.5 * system.times(d.astype(np.float32)) - target))
+
+    assert np.all((weights + change) * signs >= 0)
+    assert np.count_nonzero((weights + change == 0) & (weights != 0)) > 5
+    assert model(change) < 0
 
 
 def test_a_start_at_the_optimum_takes_no_step():
@@ -192,9 +291,9 @@ def test_a_start_at_the_optimum_takes_no_step():
 
 def test_the_limit_is_said():
     x, y = made()
-    found = solve_sparse(posed(x, y, 0.01 * strongest(x, y)), tolerance=1e-8, iterations=20)
+    found = solve_sparse(posed(x, y, 0.01 * strongest(x, y)), tolerance=1e-8, iterations=3)
     assert found.statuses == (ITERATION_LIMIT,)
-    assert found.iterations[0] == 20
+    assert found.iterations[0] == 3
 
 
 def test_refuses_what_it_cannot_solve():

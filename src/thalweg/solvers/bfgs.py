@@ -1,4 +1,4 @@
-"""BFGS: the inverse Hessian from low-rank updates (SPEC row H2)."""
+"""BFGS: the inverse Hessian from low-rank updates."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from thalweg.solvers.descent import Curvature, Direction, Method, Problem, first_step
+from thalweg.solvers.descent import Curvature, Direction, Method, Objective, first_step
 from thalweg.solvers.lbfgs import quasi_newton, secant
 from thalweg.solvers.line_search import Point
 from thalweg.solvers.minimize import SmoothSolver
@@ -53,15 +53,15 @@ class Inverse(NamedTuple):
 class InverseHessian:
     """The method of BFGS."""
 
-    def init(self, problem: Problem, point: Point) -> Inverse:
+    def init(self, objective: Objective, point: Point) -> Inverse:
         matrix = first_step(point) * jnp.eye(point.weights.size, dtype=point.weights.dtype)
         return Inverse(matrix, jnp.zeros((), bool), Curvature.unknown(point.value))
 
     def fresh(self, memory: Inverse) -> jax.Array:
         return ~memory.formed
 
-    def direction(self, problem: Problem, point: Point, memory: Inverse, active: jax.Array) -> Direction:
-        return quasi_newton(problem, point, -memory.matrix @ point.gradient, memory.curvature, memory)
+    def direction(self, objective: Objective, point: Point, memory: Inverse, active: jax.Array) -> Direction:
+        return quasi_newton(objective, point, -memory.matrix @ point.gradient, memory.curvature, memory)
 
     def learn(self, memory: Inverse, before: Point, after: Point) -> Inverse:
         step, change = after.weights - before.weights, after.gradient - before.gradient

@@ -21,7 +21,7 @@ meaning when f or the weights are measured in other units; that cannot be said
 of ‖g‖ ≤ 1e-5.
 
 When there is no optimum. A function that falls for ever shows it along the way
-that the weights took: where f(w + 10⁶ (w − start)) is lower than f(w) and still
+that the weights took: where f(w + 10⁴ (w − v)), v some steps before w, is lower than f(w) and still
 does not rise there, the weights run away. Badly scaled problems whose optimum is
 merely far are safe: the least penalty shows in that slope, and the test waits
 for ten steps, or a line search that found no end.
@@ -40,7 +40,7 @@ from jax import lax
 from thalweg.solvers.line_search import Point, noise, search
 from thalweg.solvers.solution import CONVERGED, ITERATION_LIMIT, NO_OPTIMUM, NOT_FINITE, STALLED
 
-__all__ = ["OUTCOMES", "Direction", "Method", "Problem", "Result", "first_step", "minimize", "when"]
+__all__ = ["OUTCOMES", "Direction", "Method", "Objective", "Result", "first_step", "minimize", "when"]
 
 RUNNING = 0
 OUTCOMES = (ITERATION_LIMIT, CONVERGED, STALLED, NO_OPTIMUM, NOT_FINITE)  # a member still running ran out of steps
@@ -54,7 +54,7 @@ OUTWARD = 1.5  # and the growth of the distance from the start between two looks
 
 
 @dataclass(frozen=True)
-class Problem:
+class Objective:
     """A function ``(n,) -> scalar`` and what is known of it; lives inside a compiled program."""
 
     function: Callable[[jax.Array], jax.Array]
@@ -108,7 +108,7 @@ class Direction(NamedTuple):
 class Method(Protocol):
     """What tells one solver from another. Hashable: it is a static part of the compiled program."""
 
-    def init(self, problem: Problem, point: Point) -> Any:
+    def init(self, objective: Objective, point: Point) -> Any:
         """Return the memory of a method that knows nothing yet."""
         ...
 
@@ -116,7 +116,7 @@ class Method(Protocol):
         """True where forgetting would change nothing."""
         ...
 
-    def direction(self, problem: Problem, point: Point, memory: Any, active: jax.Array) -> Direction:
+    def direction(self, objective: Objective, point: Point, memory: Any, active: jax.Array) -> Direction:
         """Return where to go; nothing that costs need be done for members that are not active."""
         ...
 
@@ -149,17 +149,17 @@ class Result(NamedTuple):
     evaluations: jax.Array
 
 
-def minimize(problem: Problem, method: Method, iterations: jax.Array) -> Result:
-    """Run the method from problem.start until it converges, fails, or has taken that many steps."""
-    value, gradient = problem.evaluate(problem.start)
-    point = Point(problem.start, value, gradient)
+def minimize(objective: Objective, method: Method, iterations: jax.Array) -> Result:
+    """Run the method from objective.start until it converges, fails, or has taken that many steps."""
+    value, gradient = objective.evaluate(objective.start)
+    point = Point(objective.start, value, gradient)
     zero = jnp.zeros((), jnp.int32)
-    finite = jnp.isfinite(value) & jnp.all(jnp.isfinite(gradient)) & jnp.all(jnp.isfinite(problem.start))
-    status = jnp.where(finite, jnp.where(problem.proven(point), _CONVERGED, RUNNING), _NOT_FINITE).astype(jnp.int32)
+    finite = jnp.isfinite(value) & jnp.all(jnp.isfinite(gradient)) & jnp.all(jnp.isfinite(objective.start))
+    status = jnp.where(finite, jnp.where(objective.proven(point), _CONVERGED, RUNNING), _NOT_FINITE).astype(jnp.int32)
     size = jnp.linalg.norm(gradient)
     first = State(
         point,
-        method.init(problem, point),
+        method.init(objective, point),
         status,
         zero,
         zero + 1,
@@ -167,33 +167,33 @@ def minimize(problem: Problem, method: Method, iterations: jax.Array) -> Result:
         zero,
         zero,
         jnp.zeros_like(size),
-        problem.start,
+        objective.start,
     )
     last = lax.while_loop(
         lambda state: (state.status == RUNNING) & (state.iterations < iterations),
-        lambda state: _step(problem, method, iterations, state),
+        lambda state: _step(objective, method, iterations, state),
         first,
     )
     weights, value, _ = last.point
-    return Result(weights, value, problem.bound(last.point), last.status, last.iterations, last.evaluations)
+    return Result(weights, value, objective.bound(last.point), last.status, last.iterations, last.evaluations)
 
 
-def _step(problem: Problem, method: Method, iterations: jax.Array, state: State) -> State:
+def _step(objective: Objective, method: Method, iterations: jax.Array, state: State) -> State:
     # Under vmap this runs for members that are done as well; what it says of them is dropped.
     active = (state.status == RUNNING) & (state.iterations < iterations)
     before = state.point
-    towards = method.direction(problem, before, state.memory, active)
-    short = state.length <= jnp.sqrt(problem.tolerance) * problem.size(before)
+    towards = method.direction(objective, before, state.memory, active)
+    short = state.length <= jnp.sqrt(objective.tolerance) * objective.size(before)
     calm = jnp.where(towards.optimal & short, state.calm + 1, 0)
     settled = towards.optimal & (towards.certain | (calm >= CALM))
-    found = search(problem.evaluate, before, towards.vector, towards.curvature, active & ~settled)
+    found = search(objective.evaluate, before, towards.vector, towards.curvature, active & ~settled)
     step = found.low.step
     moved = step > 0
     weights = jnp.where(moved, before.weights + step * towards.vector, before.weights)
     after = Point(weights, found.low.value, found.gradient)
     # A direction without a lower point ahead is the fault of what was remembered, unless that was nothing.
     learned = method.learn(towards.memory, before, after)
-    forgotten = method.init(problem, before)
+    forgotten = method.init(objective, before)
     memory = jax.tree.map(lambda kept, lost: jnp.where(moved, kept, lost), learned, forgotten)
 
     size = jnp.linalg.norm(after.gradient)
@@ -204,15 +204,15 @@ def _step(problem: Problem, method: Method, iterations: jax.Array, state: State)
     status = jnp.where(exhausted, jnp.where(broken, _NOT_FINITE, _STALLED), RUNNING)
 
     iterated = state.iterations + moved
-    away = jnp.linalg.norm(after.weights - problem.start)
-    outward = away > OUTWARD * jnp.linalg.norm(state.looked - problem.start)
+    away = jnp.linalg.norm(after.weights - objective.start)
+    outward = away > OUTWARD * jnp.linalg.norm(state.looked - objective.start)
     due = active & moved & (found.endless | ((iterated >= PATIENCE) & outward))
     way = after.weights - state.looked
-    runs_away = when(due, lambda _: _runs_away(problem, after, way), jnp.zeros((), bool))
+    runs_away = when(due, lambda _: _runs_away(objective, after, way), jnp.zeros((), bool))
     status = jnp.where(runs_away, _NO_OPTIMUM, status)
     # Where nothing lies lower, there is no reason to doubt an estimate.
     settled |= towards.optimal & ~moved & ~broken
-    status = jnp.where(settled | (moved & problem.proven(after)), _CONVERGED, status)
+    status = jnp.where(settled | (moved & objective.proven(after)), _CONVERGED, status)
     return State(
         after,
         memory,
@@ -227,9 +227,9 @@ def _step(problem: Problem, method: Method, iterations: jax.Array, state: State)
     )
 
 
-def _runs_away(problem: Problem, point: Point, way: jax.Array) -> jax.Array:
+def _runs_away(objective: Objective, point: Point, way: jax.Array) -> jax.Array:
     """True where the value is lower far along the way that the weights took, and does not rise there."""
-    value, gradient = problem.evaluate(point.weights + FAR * way)
+    value, gradient = objective.evaluate(point.weights + FAR * way)
     return (value < point.value) & (jnp.vdot(gradient, way) <= 0)
 
 

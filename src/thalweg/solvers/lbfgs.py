@@ -1,4 +1,4 @@
-"""L-BFGS: the curvature of the last few steps, no matrix stored (SPEC row H3)."""
+"""L-BFGS: the curvature of the last few steps, no matrix stored."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from thalweg.fields import check_integer
-from thalweg.solvers.descent import Curvature, Direction, Method, Problem, first_step
+from thalweg.solvers.descent import Curvature, Direction, Method, Objective, first_step
 from thalweg.solvers.line_search import Point, rounding_unit
 from thalweg.solvers.minimize import SmoothSolver, check_plain
 
@@ -63,14 +63,14 @@ class TwoLoops:
 
     pairs: int
 
-    def init(self, problem: Problem, point: Point) -> Pairs:
+    def init(self, objective: Objective, point: Point) -> Pairs:
         empty = jnp.zeros((self.pairs, point.weights.size), point.weights.dtype)
         return Pairs(empty, empty, empty[:, 0], first_step(point), Curvature.unknown(point.value))
 
     def fresh(self, memory: Pairs) -> jax.Array:
         return memory.weights[-1] == 0
 
-    def direction(self, problem: Problem, point: Point, memory: Pairs, active: jax.Array) -> Direction:
+    def direction(self, objective: Objective, point: Point, memory: Pairs, active: jax.Array) -> Direction:
         pairs = (memory.steps, memory.changes, memory.weights)
 
         def backward(rest: jax.Array, pair: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array]:
@@ -84,7 +84,7 @@ class TwoLoops:
 
         rest, shares = lax.scan(backward, point.gradient, pairs, reverse=True)
         product, _ = lax.scan(forward, memory.scale * rest, (*pairs, shares))
-        return quasi_newton(problem, point, -product, memory.curvature, memory)
+        return quasi_newton(objective, point, -product, memory.curvature, memory)
 
     def learn(self, memory: Pairs, before: Point, after: Point) -> Pairs:
         step, change = after.weights - before.weights, after.gradient - before.gradient
@@ -99,10 +99,10 @@ class TwoLoops:
         return jax.tree.map(lambda new, old: jnp.where(pair.sound, new, old), kept, memory)
 
 
-def quasi_newton(problem: Problem, point: Point, vector: jax.Array, curvature: Curvature, memory: Any) -> Direction:
+def quasi_newton(objective: Objective, point: Point, vector: jax.Array, curvature: Curvature, memory: Any) -> Direction:
     """Return a direction whose optimality is judged by the least curvature met: not the least there is."""
     none = jnp.all(point.gradient == 0)
-    optimal = none | problem.estimated(point, *curvature.gap(point.gradient))
+    optimal = none | objective.estimated(point, *curvature.gap(point.gradient))
     return Direction(vector, jnp.zeros_like(point.value), optimal, none, jnp.zeros((), jnp.int32), memory)
 
 

@@ -14,7 +14,7 @@ from jax.flatten_util import ravel_pytree
 
 from thalweg.errors import UsageError
 from thalweg.fields import check_flag, check_integer, check_number
-from thalweg.solvers.descent import OUTCOMES, Method, Problem, Result, minimize
+from thalweg.solvers.descent import OUTCOMES, Method, Objective, Result, minimize
 from thalweg.solvers.solution import Solution
 
 __all__ = ["SmoothSolver"]
@@ -112,7 +112,7 @@ def _program(
 
         # On an accelerator a product of float32 matrices may be rounded to ten bits: no gap of 1e-6 survives that.
         with jax.default_matmul_precision("highest"):
-            result = minimize(Problem(value, weights, tolerance, mu), method, iterations)
+            result = minimize(Objective(value, weights, tolerance, mu), method, iterations)
         return result, unravel(result.weights)
 
     if axes is None:

@@ -1,4 +1,4 @@
-"""Newton's method, with the whole Hessian or with its products alone (SPEC row H1)."""
+"""Newton's method, with the whole Hessian or with its products alone."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from thalweg.fields import check_option
-from thalweg.solvers.descent import Curvature, Direction, Method, Problem, first_step, when
+from thalweg.solvers.descent import Curvature, Direction, Method, Objective, first_step, when
 from thalweg.solvers.krylov import LANCZOS_STEPS, conjugate_gradients, least_eigenpair
 from thalweg.solvers.line_search import Point, rounding_unit
 from thalweg.solvers.minimize import SmoothSolver
@@ -73,7 +73,7 @@ class Factored(NamedTuple):
 class FullHessian:
     """The method of Newton with H formed. It remembers nothing."""
 
-    def init(self, problem: Problem, point: Point) -> tuple[()]:
+    def init(self, objective: Objective, point: Point) -> tuple[()]:
         return ()
 
     def fresh(self, memory: Any) -> jax.Array:
@@ -82,10 +82,10 @@ class FullHessian:
     def learn(self, memory: Any, before: Point, after: Point) -> tuple[()]:
         return ()
 
-    def direction(self, problem: Problem, point: Point, memory: Any, active: jax.Array) -> Direction:
+    def direction(self, objective: Objective, point: Point, memory: Any, active: jax.Array) -> Direction:
         size = point.weights.size
         identity = jnp.eye(size, dtype=point.weights.dtype)
-        columns = lax.map(problem.hessian_product(point.weights), identity, batch_size=min(COLUMNS, size))
+        columns = lax.map(objective.hessian_product(point.weights), identity, batch_size=min(COLUMNS, size))
         hessian = 0.5 * (columns + columns.T)
         factor = jnp.linalg.cholesky(hessian)  # NaN where H is not positive definite
         pivots = jnp.square(jnp.diag(factor))
@@ -95,9 +95,9 @@ class FullHessian:
         easy = Factored(solved, jnp.zeros_like(point.value), jnp.zeros_like(point.gradient))
         found = when(active & ~definite, lambda _: _spectral(hessian, point), easy)
         gap = -0.5 * jnp.vdot(found.vector, point.gradient)
-        reached = problem.estimated(point, gap, jnp.linalg.norm(found.vector))
+        reached = objective.estimated(point, gap, jnp.linalg.norm(found.vector))
         count = jnp.full((), size, jnp.int32)
-        return _towards(problem, point, found, reached, definite, count, ())
+        return _towards(objective, point, found, reached, definite, count, ())
 
 
 def _spectral(hessian: jax.Array, point: Point) -> Factored:
@@ -122,7 +122,7 @@ class Progress(NamedTuple):
 class HessianProducts:
     """The method of Newton with conjugate gradients."""
 
-    def init(self, problem: Problem, point: Point) -> Progress:
+    def init(self, objective: Objective, point: Point) -> Progress:
         return Progress(jnp.full_like(point.value, jnp.inf), Curvature.unknown(point.value))
 
     def fresh(self, memory: Progress) -> jax.Array:
@@ -131,8 +131,8 @@ class HessianProducts:
     def learn(self, memory: Progress, before: Point, after: Point) -> Progress:
         return Progress(jnp.linalg.norm(before.gradient), memory.curvature)
 
-    def direction(self, problem: Problem, point: Point, memory: Progress, active: jax.Array) -> Direction:
-        product = problem.hessian_product(point.weights)
+    def direction(self, objective: Objective, point: Point, memory: Progress, active: jax.Array) -> Direction:
+        product = objective.hessian_product(point.weights)
         size = point.weights.size
         eps = rounding_unit(point.value)
         # Scaled, so that no square leaves the range of float32.
@@ -144,23 +144,23 @@ class HessianProducts:
         curvature = memory.curvature.met(solved.least)
         gap, distance = curvature.gap(point.gradient)
         none = jnp.all(point.gradient == 0)
-        reached = none | (~solved.negative & problem.estimated(point, gap, distance))
+        reached = none | (~solved.negative & objective.estimated(point, gap, distance))
 
         def look(_: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
             found = least_eigenpair(product, size, point.value.dtype)
             negative = found.value < -NEGATIVE * eps * found.largest
             return jnp.where(negative, found.value, 0), found.vector
 
-        looks = active & reached & (problem.strong_convexity == 0)
+        looks = active & reached & (objective.strong_convexity == 0)
         least, vector = when(looks, look, (jnp.zeros_like(point.value), jnp.zeros_like(point.gradient)))
         count = solved.products + looks * min(size, LANCZOS_STEPS)
         after = Progress(memory.size, curvature)
         found = Factored(steepness * solved.vector, least, vector)
-        return _towards(problem, point, found, reached, none, count.astype(jnp.int32), after)
+        return _towards(objective, point, found, reached, none, count.astype(jnp.int32), after)
 
 
 def _towards(
-    problem: Problem,
+    objective: Objective,
     point: Point,
     found: Factored,
     optimal: jax.Array,

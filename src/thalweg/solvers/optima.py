@@ -33,10 +33,10 @@ def statuses(
     for relative, count, stopped in zip(certificate.relative, iterations, interrupted, strict=True):
         if relative <= tolerance:
             found.append(CONVERGED)
-        elif stopped:
-            found.append(INTERRUPTED)
-        elif not np.isfinite(relative):
+        elif not np.isfinite(relative) and not stopped:
             found.append(NOT_FINITE)
+        elif count >= limit:
+            found.append(ITERATION_LIMIT)
         else:
-            found.append(ITERATION_LIMIT if count >= limit else STALLED)
+            found.append(INTERRUPTED if stopped else STALLED)
     return tuple(found)

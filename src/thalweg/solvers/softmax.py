@@ -33,6 +33,7 @@ _ROWS = 96  # members × classes in the slots: narrower products run slower, wid
 _ENTRIES = (
     2**19
 )  # scores in the slots of small problems: fewer, and a step costs mostly its start; more, and slots idle
+_MEMORY = 2**31  # bytes that slots of very wide problems may take
 _STRIDE = 4  # every fourth strength starts cold, the others between two solved ones
 _LEADING = 64  # eigenvectors in the cheap correction; 32 to 256 do alike
 _WIDE = 1024  # features from which on the correction is cheap beside a full product; below it costs more than it saves
@@ -124,6 +125,7 @@ class _Run:
     limit: int
     watch: Watch | None = None
     stopped: bool = False
+    told: int = 0
 
     def solve(self, data: Data, members: np.ndarray, dtype: Any, aim: float) -> None:
         """Solve some members: in float32 from nothing, in float64 from the weights they have."""
@@ -141,7 +143,7 @@ class _Run:
                 member = queue.pop(0)
                 start = (self.weights[member], self.bias[member]) if again else warm.start(place[member])
                 table.take_up(slot, member, *start)
-            state, squares, _ = step(data, state, table.control())
+            state, squares = step(data, state, table.control())
             relative = _estimate(state, np.asarray(squares), table.ridge)
             for slot, member in table.at_work():
                 self.iterations[member] += 1
@@ -150,7 +152,9 @@ class _Run:
                     self._harvest(state, slot, member)
                     warm.record(place[member], self.weights[member], self.bias[member])
                     table.release(slot)
-            if self.watch is not None and self.watch(len(self.problem) - len(queue) - table.count):
+            # A later precision begins with fewer done than the last had ended: what is told never falls.
+            self.told = max(self.told, len(self.problem) - len(queue) - table.count)
+            if self.watch is not None and self.watch(self.told):
                 self.stopped = True
                 for slot, member in table.at_work():
                     self._harvest(state, slot, member)
@@ -171,6 +175,8 @@ def _width(problem: Problem, members: int) -> int:
     """Return how many slots: what suits the problem, or for fewer members a power of 2, so that few are compiled."""
     per_member = problem.classes * problem.examples
     most = max(math.ceil(_ROWS / problem.classes), _ENTRIES // per_member)
+    # A slot keeps L-BFGS's pairs and a few more arrays of the weights' size, in float64 at worst.
+    most = max(1, min(most, _MEMORY // (8 * 24 * problem.classes * problem.features.shape[1])))
     return min(most, 1 << (members - 1).bit_length())
 
 

@@ -57,7 +57,7 @@ class Control(NamedTuple):
     bias: jax.Array  # (T, C)
 
 
-class Point(NamedTuple):
+class Coefficients(NamedTuple):
     """Weights and bias, or a direction or gradient in them."""
 
     weights: jax.Array  # (T, C, D)
@@ -67,13 +67,13 @@ class Point(NamedTuple):
 class State(NamedTuple):
     """T slots."""
 
-    point: Point
+    point: Coefficients
     scores: jax.Array  # (T, C, N)
-    gradient: Point
+    gradient: Coefficients
     curvature: jax.Array  # (T,): h, the mean eigenvalue of diag(p) − ppᵀ
     value: jax.Array  # (T,) float64
-    moves: Point  # (M, T, ...): the last M steps, newest first
-    turns: Point  # (M, T, ...): the change of the gradient over each
+    moves: Coefficients  # (M, T, ...): the last M steps, newest first
+    turns: Coefficients  # (M, T, ...): the change of the gradient over each
     strength: jax.Array  # (M, T): 1/⟨move, turn⟩, 0 where there is no pair
 
 
@@ -84,8 +84,8 @@ def begin(slots: int, classes: int, data: Data, dtype: Any) -> State:
     def zeros(*shape: int) -> jax.Array:
         return jnp.zeros(shape, dtype)
 
-    def point(*lead: int) -> Point:
-        return Point(zeros(*lead, slots, classes, width), zeros(*lead, slots, classes))
+    def point(*lead: int) -> Coefficients:
+        return Coefficients(zeros(*lead, slots, classes, width), zeros(*lead, slots, classes))
 
     return State(
         point(), zeros(slots, classes, count), point(), jnp.full((slots,), 0.25, dtype),
@@ -94,13 +94,13 @@ def begin(slots: int, classes: int, data: Data, dtype: Any) -> State:
 
 
 @partial(jax.jit, donate_argnums=1)
-def step(data: Data, state: State, control: Control) -> tuple[State, jax.Array, jax.Array]:
-    """Advance all slots by one iteration; return also |∇_W|² (T,) and max |∇_b| / class share (T,)."""
+def step(data: Data, state: State, control: Control) -> tuple[State, jax.Array]:
+    """Advance all slots by one iteration; return also |∇_W|² (T,)."""
     fresh = control.fresh
-    old = _where(fresh, Point(*(jnp.zeros_like(x) for x in state.point)), state.point)
+    old = _where(fresh, Coefficients(*(jnp.zeros_like(x) for x in state.point)), state.point)
     scores = jnp.where(_like(fresh, state.scores), 0, state.scores)
     direction = _direction(data, state, control.ridge)
-    direction = _where(fresh, Point(control.weights, control.bias), direction)
+    direction = _where(fresh, Coefficients(control.weights, control.bias), direction)
     along = scores_of(data.features, direction.weights) + direction.bias[:, :, None]
     ridge = control.ridge.astype(scores.dtype)
     start = _inner(state.gradient, direction)
@@ -112,8 +112,8 @@ def step(data: Data, state: State, control: Control) -> tuple[State, jax.Array, 
     gradient, curvature, value = _gradient(data.features, data.labels, control, point, scores)
 
     keep = ~fresh
-    move = Point(*(new - before for new, before in zip(point, old, strict=True)))
-    turn = Point(*(new - before for new, before in zip(gradient, state.gradient, strict=True)))
+    move = Coefficients(*(new - before for new, before in zip(point, old, strict=True)))
+    turn = Coefficients(*(new - before for new, before in zip(gradient, state.gradient, strict=True)))
     product = _inner(move, turn)
     sound = keep & (product > _limits(product.dtype).eps * jnp.sqrt(_inner(move, move) * _inner(turn, turn)))
     strength = jnp.where(sound, 1 / jnp.where(sound, product, 1), 0)
@@ -122,12 +122,10 @@ def step(data: Data, state: State, control: Control) -> tuple[State, jax.Array, 
         moves=_push(state.moves, move), turns=_push(state.turns, turn),
         strength=jnp.concatenate([strength[None], jnp.where(keep[None, :], state.strength[:-1], 0)]),
     )  # fmt: skip
-    share = _shares(data.labels, control.omega, scores.shape[1])
-    miss = jnp.max(jnp.abs(gradient.bias) / share, axis=1)
-    return new, jnp.sum(jnp.square(gradient.weights.astype(jnp.float64)), axis=(1, 2)), miss
+    return new, jnp.sum(jnp.square(gradient.weights.astype(jnp.float64)), axis=(1, 2))
 
 
-def _direction(data: Data, state: State, ridge: jax.Array) -> Point:
+def _direction(data: Data, state: State, ridge: jax.Array) -> Coefficients:
     """Return −H g by the two loops; a pair of strength 0 leaves everything as it is."""
     q = state.gradient
     shares = []
@@ -140,10 +138,10 @@ def _direction(data: Data, state: State, ridge: jax.Array) -> Point:
     for i in reversed(range(_MEMORY)):
         move, turn = _pair(state, i)
         z = _add(z, shares[i] - state.strength[i] * _inner(turn, z), move)
-    return Point(-z.weights, -z.bias)
+    return Coefficients(-z.weights, -z.bias)
 
 
-def _precondition(data: Data, gradient: Point, curvature: jax.Array, ridge: jax.Array) -> Point:
+def _precondition(data: Data, gradient: Coefficients, curvature: jax.Array, ridge: jax.Array) -> Coefficients:
     """Apply the inverse of h Σ + 2 ridge I to the weights, and 1/h to the bias: centred features decouple them."""
     g = gradient.weights
     members, classes, width = g.shape
@@ -154,7 +152,7 @@ def _precondition(data: Data, gradient: Point, curvature: jax.Array, ridge: jax.
     flat = g.reshape(members * classes, width)
     leading = jnp.matmul(flat, vectors, precision="highest").reshape(members, classes, -1) * inside
     back = jnp.matmul(leading.reshape(members * classes, -1), vectors.T, precision="highest").reshape(g.shape)
-    return Point(outside * g + back, gradient.bias / curvature[:, None])
+    return Coefficients(outside * g + back, gradient.bias / curvature[:, None])
 
 
 class _Quadratic(NamedTuple):
@@ -164,7 +162,7 @@ class _Quadratic(NamedTuple):
     square: jax.Array
 
     @classmethod
-    def of(cls, ridge: jax.Array, point: Point, direction: Point) -> _Quadratic:
+    def of(cls, ridge: jax.Array, point: Coefficients, direction: Coefficients) -> _Quadratic:
         linear = 2 * ridge * jnp.sum(point.weights * direction.weights, axis=(1, 2))
         return cls(linear, ridge * jnp.sum(direction.weights**2, axis=(1, 2)))
 
@@ -210,14 +208,14 @@ def _slopes(scores: jax.Array, along: jax.Array, labels: jax.Array, omega: jax.A
 
 
 def _gradient(
-    features: jax.Array, labels: jax.Array, control: Control, point: Point, scores: jax.Array
-) -> tuple[Point, jax.Array, jax.Array]:
+    features: jax.Array, labels: jax.Array, control: Control, point: Coefficients, scores: jax.Array
+) -> tuple[Coefficients, jax.Array, jax.Array]:
     """Return the gradient of the objective, h, and the value (float64)."""
     slopes, value, curvature = _loss(scores, labels, control.omega)
     ridge = control.ridge.astype(scores.dtype)[:, None, None]
     weights = pull_back(features, slopes) + 2 * ridge * point.weights
     penalty = control.ridge * jnp.sum(jnp.square(point.weights.astype(jnp.float64)), axis=(1, 2))
-    return Point(weights, jnp.sum(slopes, axis=2)), curvature, value + penalty
+    return Coefficients(weights, jnp.sum(slopes, axis=2)), curvature, value + penalty
 
 
 def _loss(scores: jax.Array, labels: jax.Array, omega: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
@@ -247,8 +245,8 @@ def _class_sums(*terms: jax.Array) -> tuple[jax.Array, ...]:
 
 
 def _correct(
-    data: Data, control: Control, point: Point, scores: jax.Array, curvature: jax.Array
-) -> tuple[Point, jax.Array]:
+    data: Data, control: Control, point: Coefficients, scores: jax.Array, curvature: jax.Array
+) -> tuple[Coefficients, jax.Array]:
     """Take a few preconditioned conjugate-gradient steps within the leading eigenvectors and the bias."""
     rank = data.leading.shape[1]
     if rank == 0:
@@ -263,22 +261,22 @@ def _correct(
     def advance(_: Any, carry: tuple) -> tuple:
         here, scores, direction, last = carry
         gradient, _, _ = _gradient(data.leading, data.labels, control, here, scores)
-        z = Point(gradient.weights / metric, gradient.bias / curvature[:, None])
+        z = Coefficients(gradient.weights / metric, gradient.bias / curvature[:, None])
         size = _inner(gradient, z)
         ratio = jnp.where(last > 0, size / jnp.where(last > 0, last, 1), 0)  # Fletcher-Reeves
-        direction = _add(Point(-z.weights, -z.bias), ratio, direction)
-        direction = _where(_inner(direction, gradient) < 0, direction, Point(-z.weights, -z.bias))
+        direction = _add(Coefficients(-z.weights, -z.bias), ratio, direction)
+        direction = _where(_inner(direction, gradient) < 0, direction, Coefficients(-z.weights, -z.bias))
         along = scores_of(data.leading, direction.weights) + direction.bias[:, :, None]
         penalty = _Quadratic.of(control.ridge.astype(dtype), here, direction)
         a = _line_search(scores, along, data.labels, control.omega, _inner(direction, gradient), penalty)
         return _add(here, a, direction), scores + _like(a, scores) * along, direction, size
 
-    zero = Point(jnp.zeros_like(start), jnp.zeros_like(point.bias))
-    carry = (Point(start, point.bias), scores, zero, jnp.zeros((members,), dtype))
+    zero = Coefficients(jnp.zeros_like(start), jnp.zeros_like(point.bias))
+    carry = (Coefficients(start, point.bias), scores, zero, jnp.zeros((members,), dtype))
     here, scores, _, _ = jax.lax.fori_loop(0, _INNER, advance, carry)
     moved = (here.weights - start).reshape(members * classes, rank)
     back = jnp.matmul(moved, vectors.T, precision="highest").reshape(point.weights.shape)
-    return Point(point.weights + back, here.bias), scores
+    return Coefficients(point.weights + back, here.bias), scores
 
 
 def _limits(dtype: Any) -> np.finfo:
@@ -291,32 +289,26 @@ def _own(labels: jax.Array, scores: jax.Array) -> jax.Array:
     return jnp.broadcast_to(labels[None, None, :] == classes, scores.shape)
 
 
-def _shares(labels: jax.Array, omega: jax.Array, classes: int) -> jax.Array:
-    """Return the weight of each class (T, C)."""
-    own = (labels[None, :] == jnp.arange(classes, dtype=labels.dtype)[:, None]).astype(omega.dtype)
-    return jnp.matmul(omega, own.T, precision="highest")
-
-
 def _like(number: jax.Array, array: jax.Array) -> jax.Array:
     """Give one number a slot (T,) the rank of an array (T, ...)."""
     return number.reshape(number.shape + (1,) * (array.ndim - 1))
 
 
-def _where(condition: jax.Array, yes: Point, no: Point) -> Point:
-    return Point(*(jnp.where(_like(condition, a), a, b) for a, b in zip(yes, no, strict=True)))
+def _where(condition: jax.Array, yes: Coefficients, no: Coefficients) -> Coefficients:
+    return Coefficients(*(jnp.where(_like(condition, a), a, b) for a, b in zip(yes, no, strict=True)))
 
 
-def _add(point: Point, a: jax.Array, direction: Point) -> Point:
-    return Point(*(x + _like(a, x) * d for x, d in zip(point, direction, strict=True)))
+def _add(point: Coefficients, a: jax.Array, direction: Coefficients) -> Coefficients:
+    return Coefficients(*(x + _like(a, x) * d for x, d in zip(point, direction, strict=True)))
 
 
-def _inner(a: Point, b: Point) -> jax.Array:
+def _inner(a: Coefficients, b: Coefficients) -> jax.Array:
     return jnp.sum(a.weights * b.weights, axis=(1, 2)) + jnp.sum(a.bias * b.bias, axis=1)
 
 
-def _pair(state: State, i: int) -> tuple[Point, Point]:
-    return Point(*(x[i] for x in state.moves)), Point(*(x[i] for x in state.turns))
+def _pair(state: State, i: int) -> tuple[Coefficients, Coefficients]:
+    return Coefficients(*(x[i] for x in state.moves)), Coefficients(*(x[i] for x in state.turns))
 
 
-def _push(stack: Point, newest: Point) -> Point:
-    return Point(*(jnp.concatenate([new[None], old[:-1]]) for old, new in zip(stack, newest, strict=True)))
+def _push(stack: Coefficients, newest: Coefficients) -> Coefficients:
+    return Coefficients(*(jnp.concatenate([new[None], old[:-1]]) for old, new in zip(stack, newest, strict=True)))

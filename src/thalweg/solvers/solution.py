@@ -18,7 +18,10 @@ NOT_FINITE = "not finite"
 STATUSES = {
     CONVERGED: "the bound, or without one the gradient, is within the tolerance",
     ITERATION_LIMIT: "the iterations ran out before the tolerance was reached: allow more, or a larger tolerance",
-    STALLED: "rounding hides any further progress: ask for a larger tolerance, or give better scaled features",
+    STALLED: (
+        "no step brings it nearer any more, mostly because rounding hides the way: ask for a larger tolerance or a "
+        "stronger penalty, or give better scaled features"
+    ),
     NO_OPTIMUM: (
         "the value still falls while the weights grow without end, so no optimum exists (separable data without a "
         "penalty do this): add a penalty"

@@ -12,7 +12,7 @@ from thalweg.solvers.problem import Problem
 from thalweg.solvers.softmax import solve_softmax
 from thalweg.solvers.spectrum import Spectrum, decompose
 
-__all__ = ["default_tolerance", "needs_spectrum", "solve"]
+__all__ = ["check_solvable", "default_tolerance", "needs_spectrum", "solve"]
 
 
 def default_tolerance(problem: Problem) -> float:
@@ -25,6 +25,15 @@ def default_tolerance(problem: Problem) -> float:
 def needs_spectrum(problem: Problem) -> bool:
     """True where the penalty is L2, which a rotation leaves as it is."""
     return not np.any(problem.lasso > 0)
+
+
+def check_solvable(loss: object, *, sparse: bool) -> None:
+    """Raise a UsageError where a loss has no solver for a penalty that is, or holds, L1."""
+    if sparse and isinstance(loss, Hinge):
+        raise UsageError(
+            "the hinge with an L1 penalty has no solver with a certificate here: take losses.Softmax with L1, or "
+            "the hinge with L2; thalweg sweep trains the hinge with L1"
+        )
 
 
 def solve(
@@ -45,11 +54,7 @@ def solve(
     check_number("solve", "tolerance", tolerance, above=0, below=1)
     check_integer("solve", "iterations", iterations, least=1)
     if not needs_spectrum(problem):
-        if isinstance(problem.loss, Hinge):
-            raise UsageError(
-                "the hinge with an L1 penalty has no solver with a certificate here: take losses.Softmax with L1, or "
-                "the hinge with L2; thalweg sweep trains the hinge with L1"
-            )
+        check_solvable(problem.loss, sparse=True)
         from thalweg.solvers.sparse import solve_sparse
 
         return solve_sparse(problem, tolerance=tolerance, iterations=iterations, watch=watch)

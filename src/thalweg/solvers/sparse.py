@@ -1,299 +1,212 @@
-"""Softmax with L1 or the elastic net: whole paths of strengths, in slots that are refilled.
+"""Softmax with L1 or the elastic net: whole paths of strengths, one warm start after the other.
 
-Members enter from the strongest L1 penalty to the weakest. Each takes a slot as
-one becomes free, starts from the nearest member's weights, takes accelerated
-steps (`sparse_step`) and leaves with a certified gap (`sparse_audit`). All slots
-share the products with a working set of features: those that hold a weight
-or whose gradient comes near its strength; the audit looks at every feature, and
-lets in those that were wrongly left out.
-
-A member that float32 cannot bring to its tolerance goes on with gradients
-summed in float64 from the float32 features, some rows at a time.
+Members are solved from the strongest L1 penalty to the weakest by Newton's method
+on the weights that are not 0 (`sparse_newton`), each from the nearest solution found so
+far; where that is far, by way of strengths in between. All is NumPy and LAPACK:
+supports change size with every step, and nothing has to be compiled for each size.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+import os
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 
-import jax
-import jax.numpy as jnp
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from thalweg.errors import UsageError
 from thalweg.losses import Softmax
 from thalweg.solvers.certificate import certify
 from thalweg.solvers.optima import Optima, Watch, statuses
 from thalweg.solvers.problem import Problem
-from thalweg.solvers.solution import CONVERGED, ITERATION_LIMIT, NOT_FINITE, STALLED
-from thalweg.solvers.sparse_audit import Audit, audit
-from thalweg.solvers.sparse_newton import Member, newton_step
-from thalweg.solvers.sparse_step import BLOCK, Data, Members, State, advance, scores_of
+from thalweg.solvers.sparse_curvature import Curvature
+from thalweg.solvers.sparse_newton import Columns, Member, Point, newton_step
 
 __all__ = ["solve_sparse"]
 
-_LANES = 96  # members × classes in the slots: enough for a matrix product's rate, few enough to start each warm
-_AIM = 0.7  # of the tolerance: the certificate may come out a little above the audit's gap
-_STEPS = 20  # between two audits
-_PATIENCE = 12  # audits in which the gap does not shrink to 9/10 of its least before the member counts as stalled
-_RESTLESS = 0.004  # of the support, changed between two audits: with more, Newton's step is wasted
-_NEAR = 0.7  # of its strength: a feature with so large a gradient enters the working set (the strong rules' 2λ' − λ)
-_SIZES = (512, 2048)  # of working sets, beside all features: each size compiles once
-_LEAST_WORK = 2e8  # features × examples × classes × slots below which packing would cost more to compile than it saves
+_AIM = 0.5  # of the tolerance: the certificate may come out a little above the estimate
+_STRIDE = 2.0  # between a strength and the start it is solved from; beyond it, strengths in between are visited
+_LANES = 2  # members at a time; as many as there are weightings, where they are more
+_BETWEEN_MOST = 60
+_BETWEEN = 0.03  # the gap at which those are left
+_JOIN = 0.1  # of the weights that are not 0: so many may join them in a strength's first step;
+_JOIN_MORE = 3  # times as many as did join, in the next; of too many most fall back to 0, and drag others along
+_JOIN_LEAST = 50
+_PATIENCE = 12  # steps without a lower value, or a gap of 9/10 of the least, before the member counts as stalled
 
 
 def solve_sparse(
     problem: Problem,
     *,
     tolerance: float = 1e-4,
-    iterations: int = 4000,
+    iterations: int = 5000,
     watch: Watch | None = None,
     start: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> Optima:
     """Minimise each member's softmax loss + ridge Σ W² + lasso Σ |W|, lasso > 0, until bound ≤ tolerance × value.
 
     ``start`` is weights (T, C, D) and bias (T, C) to begin from; without it the
-    first members begin at 0 and the others at the nearest strength solved so far.
-    ``watch`` is called with the number of members done so far, and stops the work by returning True.
+    first member begins at 0 and the others at the nearest strength solved so far.
+    ``iterations`` limits each member's Newton steps. ``watch`` is called with the
+    number of members done so far, from several threads, one at a time, and stops the work by returning True.
     """
     if not isinstance(problem.loss, Softmax):
         raise UsageError(f"loss is {problem.loss!r}; solve_sparse takes losses.Softmax")
     if not np.all(problem.lasso > 0):
         raise UsageError("each member needs lasso > 0; members with a ridge alone are for the smooth solver")
-    with jax.enable_x64(True):
-        board = _Board.fresh(problem, start)
-        for dtype in (np.float32, np.float64):
-            run = _Run(problem, _AIM * tolerance, iterations, dtype, board, watch)
-            run.all()
-            if run.stopped or STALLED not in board.statuses:
-                break
-    certificate = certify(problem, board.weights, board.bias)
-    interrupted = np.asarray([status == "" for status in board.statuses])
-    ends = statuses(certificate, board.iterations, tolerance=tolerance, limit=iterations, interrupted=interrupted)
-    return Optima(board.weights.astype(np.float64), certificate, ends, board.iterations)
+    run = _Run(problem, _AIM * tolerance, iterations, watch, _begin(problem, start), start is not None)
+    run.all()
+    weights = run.weights[:, :, :-1]
+    certificate = certify(problem, weights, run.weights[:, :, -1])
+    interrupted = np.full(len(problem), run.stop.is_set())
+    ends = statuses(certificate, run.iterations, tolerance=tolerance, limit=iterations, interrupted=interrupted)
+    return Optima(weights, certificate, ends, run.iterations)
+
+
+def _begin(problem: Problem, start: tuple[np.ndarray, np.ndarray] | None) -> np.ndarray:
+    """Return weights with the bias as their last column, (T, C, D + 1)."""
+    shape = (len(problem), problem.classes, problem.features.shape[1])
+    weights = np.zeros((*shape[:2], shape[2] + 1))
+    weights[:, :, -1] = np.log(problem.class_shares())[problem.rows]
+    if start is not None:
+        if start[0].shape != shape or start[1].shape != shape[:2]:
+            raise UsageError(
+                f"start is {start[0].shape} and {start[1].shape}; give weights {shape} and bias {shape[:2]}"
+            )
+        weights[:, :, :-1], weights[:, :, -1] = start
+    return weights
 
 
 @dataclass(eq=False)
-class _Board:
-    """What is known of every member so far; a status of "" means not yet tried."""
-
-    weights: np.ndarray
-    bias: np.ndarray
-    statuses: list[str]
-    iterations: np.ndarray
-    gap: np.ndarray
-    started: np.ndarray  # whether the member has weights of its own
-
-    @classmethod
-    def fresh(cls, problem: Problem, start: tuple[np.ndarray, np.ndarray] | None) -> _Board:
-        count, features = len(problem), problem.features.shape[1]
-        shape = (count, problem.classes, features)
-        if start is None:
-            weights, bias = np.zeros(shape, np.float32), np.log(problem.class_shares())[problem.rows]
-        else:
-            weights, bias = np.array(start[0], np.float32), np.array(start[1], np.float64)
-            if weights.shape != shape or bias.shape != shape[:2]:
-                raise UsageError(
-                    f"start is {weights.shape} and {bias.shape}; give weights {shape} and bias {shape[:2]}"
-                )
-        started = np.full(count, start is not None)
-        return cls(weights, bias, [""] * count, np.zeros(count, np.int64), np.full(count, np.inf), started)
-
-    @property
-    def done(self) -> int:
-        return sum(status not in ("", STALLED) for status in self.statuses)
-
-
 class _Run:
-    """Takes the members that are left through the slots, in one precision of gradients."""
+    """The weights as they are found."""
 
-    def __init__(
-        self,
-        problem: Problem,
-        tolerance: float,
-        iterations: int,
-        dtype: type,
-        board: _Board,
-        watch: Watch | None,
-    ) -> None:
-        self.problem, self.tolerance, self.limit, self.dtype = problem, tolerance, iterations, dtype
-        self.board, self.watch, self.stopped = board, watch, False
-        left = [t for t, status in enumerate(board.statuses) if status in ("", STALLED)]
-        self.queue = sorted(left, key=lambda t: -problem.lasso[t])
-        self.features = jnp.asarray(problem.features)
-        self.own = jnp.asarray(problem.labels[None, :] == np.arange(problem.classes)[:, None], np.float32)
-        self.mean_weighting = problem.weightings.mean(axis=0)
-        self.supports: dict[int, np.ndarray] = {}  # at the last audit
-        self.tries: dict[int, tuple[float, int, int]] = {}  # gap at the last Newton step, audits to wait, audits since
-        self.patience: dict[int, tuple[float, int]] = {}  # a member's gap to beat, and audits since
+    problem: Problem
+    aim: float
+    limit: int
+    watch: Watch | None
+    weights: np.ndarray  # (T, C, D + 1)
+    given: bool
+    iterations: np.ndarray = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.iterations = np.zeros(len(self.problem), int)
+        self.count = 0  # of members that are done
+        self.lock = threading.Lock()
+        self.stop = threading.Event()
+        self.features = Columns(self.problem.features)
+        self.own = (self.problem.labels[None, :] == np.arange(self.problem.classes)[:, None]).astype(float)
 
     def all(self) -> None:
-        """Bring every member to its end."""
-        width = min(len(self.queue), max(1, _LANES // self.problem.classes))
-        self.slots = [self._enter() for _ in range(width)]
-        self._choose(np.any(self.board.weights[self.slots] != 0, axis=(0, 1)).astype(float))
-        state = self._fresh()
-        while True:
-            found = self._audit(state)
-            self._judge(state, found)
-            if self.stopped:
-                return
-            live = [self.board.statuses[t] == "" for t in self.slots]
-            if self.queue and not all(live):
-                state = self._refill(state, live)
-                continue
-            if not any(live):
-                return
-            if 2 * sum(live) <= len(live) and self._worth_packing():
-                kept = np.flatnonzero(live)
-                self.slots = [self.slots[index] for index in kept]
-                state, found = jax.tree.map(lambda x, kept=kept: x[kept], (state, found))
-            state = self._polish(self._widen(self._settle(state, found), found), found)
-            state = advance(self.data, self._members(self.dtype), state, _STEPS)
-            self.board.iterations[[t for t in self.slots if self.board.statuses[t] == ""]] += _STEPS
+        """Solve all members, from the strongest to the weakest, several at a time.
 
-    def _enter(self) -> int:
-        """Take the next member; one without weights of its own starts from the nearest that has some."""
-        member, board = self.queue.pop(0), self.board
-        board.statuses[member] = ""
-        if not board.started[member] and board.started.any():
-            others = np.flatnonzero(board.started)
-            away = np.abs(np.log(self.problem.lasso[others] / self.problem.lasso[member]))
-            strangers = self.problem.rows[others] != self.problem.rows[member]
-            nearest = others[np.lexsort((strangers, away))[0]]
-            board.weights[member], board.bias[member] = board.weights[nearest], board.bias[nearest]
-            board.started[member] = True
-        return member
+        Each may start from those that came at least ``lanes`` before it, and waits for
+        them: so what it finds does not hang on how fast the others were.
+        """
+        order = [int(member) for member in np.argsort(-self.problem.lasso, kind="stable")]
+        lanes = max(_LANES, len(self.problem.weightings))
+        began: list[Future[None]] = []
+        cores = os.cpu_count() or 1
+        # NumPy's and SciPy's BLAS each keep threads that spin: more of them than cores slow each other down.
+        each = max(1, cores // min(lanes, cores))
+        with threadpool_limits(each, user_api="blas"), ThreadPoolExecutor(min(lanes, cores)) as pool:
+            try:
+                for place, member in enumerate(order):
+                    before = max(0, place - lanes + 1)
+                    began.append(pool.submit(self._solve, member, order[:before], began[:before]))
+                for future in began:
+                    future.result()
+            finally:
+                if self.count < len(order):
+                    self.stop.set()
 
-    def _members(self, dtype: type) -> Members:
+    def _solve(self, member: int, before: list[int], work: list[Future[None]]) -> None:
+        """Bring one member to its end."""
+        for future in work:
+            future.result()
+        if self.stop.is_set():
+            return
+        start = self.weights[member] if self.given else self._nearest(member, before)
+        reach = float(self.problem.lasso[member]) if self.given else self._reach(member, before)
+        point = self._approach(member, start, reach)
+        if point.gap > self.aim * point.value and (self.given or before) and not self.stop.is_set():
+            # The start led astray; from nothing the way is longer, but safe.
+            nothing = np.zeros_like(start)
+            nothing[:, -1] = np.log(self.problem.class_shares())[self.problem.rows[member]]
+            again = self._approach(member, nothing, self._reach(member, []))
+            point = again if again.gap < point.gap else point
+        self.weights[member] = point.weights
+        if not self.stop.is_set():
+            with self.lock:
+                self.count += 1
+            self._told()
+
+    def _approach(self, member: int, start: np.ndarray, reach: float) -> Point:
+        """Solve a member from a start that belongs to the strength ``reach``, by way of strengths in between."""
         of = self.problem
-        rows = (of.weightings[of.rows[self.slots]], of.ridge[self.slots], of.lasso[self.slots])
-        return Members(*(jnp.asarray(row, dtype) for row in rows))
+        weighting, lasso = of.weightings[of.rows[member]], float(of.lasso[member])
+        above = math.log(reach) - math.log(lasso) if reach > lasso else 0.0
+        between = min(_BETWEEN_MOST, max(0, math.ceil(above / math.log(_STRIDE)) - 1))
+        for place in range(between, -1, -1):
+            factor = math.exp(above * place / (between + 1))
+            one = Member(self.features, self.own, weighting, float(of.ridge[member]) * factor, lasso * factor)
+            point = self._descend(member, one, start, self.aim if place == 0 else max(self.aim, _BETWEEN))
+            start = point.weights
+            if self.stop.is_set():
+                break
+        return point
 
-    def _choose(self, pull: np.ndarray) -> None:
-        """Set the working set: the features of positive ``pull`` (D,), and more by their pull as room allows."""
-        count = self.problem.features.shape[1]
-        needed = int(np.count_nonzero(pull >= _NEAR))
-        size = next((size for size in _SIZES if needed <= size <= count // 2), count)
-        columns = np.sort(np.argsort(-pull, kind="stable")[:size])
-        chosen = self.problem.features[:, columns]
-        chosen = np.pad(chosen, ((0, 0), (0, -size % BLOCK)))  # a column of zeros keeps weight 0
-        even = np.ptp(self.mean_weighting) == 0
-        root = chosen if even else chosen * np.sqrt(self.mean_weighting * len(chosen)).astype(np.float32)[:, None]
-        gram = root.T @ root / np.float32(len(chosen))
-        weighting = jnp.asarray(self.mean_weighting, self.dtype)
-        self.columns, self.data = columns, Data(jnp.asarray(chosen), jnp.asarray(gram), self.own, weighting)
+    def _nearest(self, member: int, before: list[int]) -> np.ndarray:
+        """Return the weights of the nearest strength before, of the same weighting where two are as near."""
+        of = self.problem
+        if not before:
+            return self.weights[member]
+        away = np.abs(np.log(of.lasso[before] / of.lasso[member]))
+        strangers = of.rows[before] != of.rows[member]
+        return self.weights[before[np.lexsort((strangers, away))[0]]]
 
-    def _fresh(self, state: State | None = None) -> State:
-        """Start from the board's weights, keeping only the stiffness of what was."""
-        weights = jnp.asarray(self._gather(self.board.weights[self.slots]))
-        bias = jnp.asarray(self.board.bias[self.slots], self.dtype)
-        scores = scores_of(self.data.features, weights, bias)
-        ones = jnp.ones(len(self.slots), self.dtype)
-        stiffness = ones if state is None else state.stiffness
-        return State(weights, bias, scores, weights, bias, scores, ones, stiffness, jnp.inf * ones)
+    def _reach(self, member: int, before: list[int]) -> float:
+        """Return the L1 strength that the start belongs to: without one, that at which all weights are 0."""
+        of = self.problem
+        if before:
+            return float(np.min(of.lasso[before]))
+        one = Member(self.features, self.own, of.weightings[of.rows[member]], 0.0, 1.0)
+        nothing = np.zeros_like(self.weights[member])
+        return float(np.max(np.abs(Point.at(one, nothing).gradient[:, :-1]), initial=0))
 
-    def _gather(self, weights: np.ndarray) -> np.ndarray:
-        size = self.data.features.shape[1]
-        return np.pad(weights[:, :, self.columns], ((0, 0), (0, 0), (0, size - len(self.columns))))
-
-    def _audit(self, state: State) -> Audit:
-        bias = state.bias.astype(np.float64)
-        return audit(self.features, self.data.features, self.own, self._members(np.float64), state.weights, bias)
-
-    def _settle(self, state: State, found: Audit) -> State:
-        """Put the audit's exact scores and better bias in the place of what the steps added up."""
-        bias, scores = found.bias.astype(self.dtype), found.scores.astype(self.dtype)
-        return state._replace(
-            bias=bias,
-            scores=scores,
-            last_bias=state.last_bias + (bias - state.bias),
-            last_scores=state.last_scores + (scores - state.scores),
-        )
-
-    def _judge(self, state: State, found: Audit) -> None:
-        """Note each live member's weights and gap, and its status if it is done."""
-        board, weights = self.board, np.asarray(state.weights)
-        relative = np.asarray(found.gap) / np.asarray(found.value)
-        for slot, member in enumerate(self.slots):
-            if board.statuses[member] != "":
+    def _descend(self, number: int, member: Member, start: np.ndarray, aim: float) -> Point:
+        """Take Newton steps until the gap is small enough, or shrinks no more; return the best point."""
+        point = best = Point.at(member, start)
+        curvature: Curvature | None = None
+        since, present = 0, int(np.count_nonzero(point.weights[:, :-1]))
+        usual = max(_JOIN_LEAST, int(_JOIN * present))
+        most = 0 if present else usual  # with a new strength the weights that are there move first
+        while np.isfinite(point.gap) and best.gap > aim * best.value:
+            if self.iterations[number] >= self.limit or since > _PATIENCE or self._told():
+                break
+            if curvature is None:
+                curvature = Curvature(point.probabilities, member.weighting, member.ridge, start.shape[1])
+            weights = newton_step(member, point, curvature, most)
+            self.iterations[number] += 1
+            if weights is None:  # too many joined, or the curvature is out of date
+                if most == 1:
+                    break
+                curvature, most = None, max(most // 4, 1) if most else usual
                 continue
-            board.weights[member] = 0
-            board.weights[member][:, self.columns] = weights[slot][:, : len(self.columns)]
-            board.bias[member], board.gap[member] = found.bias[slot], max(relative[slot], 0)
-            board.started[member] = True
-            board.statuses[member] = self._status(member)
-        self.stopped = self.watch is not None and self.watch(board.done)
+            joined = int(np.count_nonzero((weights != 0) & (point.weights == 0)))
+            most = max(_JOIN_LEAST, _JOIN_MORE * joined) if most else usual
+            last, point = point, Point.at(member, weights)
+            moved = last.value - point.value > 0.01 * aim * point.value
+            since = 0 if moved or point.gap < 0.9 * best.gap else since + 1
+            best = min(best, point, key=lambda one: one.gap)
+        return best
 
-    def _status(self, member: int) -> str:
-        gap = self.board.gap[member]
-        if not np.isfinite(gap):
-            return NOT_FINITE
-        if gap <= self.tolerance:
-            return CONVERGED
-        if self.board.iterations[member] >= self.limit:
-            return ITERATION_LIMIT
-        beat, since = self.patience.get(member, (np.inf, 0))
-        self.patience[member] = (gap, 0) if gap < 0.9 * beat else (beat, since + 1)
-        return STALLED if since + 1 > _PATIENCE else ""
-
-    def _refill(self, state: State, live: list[bool]) -> State:
-        for slot in np.flatnonzero(~np.array(live)):
-            if self.queue:
-                self.slots[slot] = self._enter()
-        weights = self.board.weights[self.slots]
-        inside = np.isin(np.flatnonzero(np.any(weights != 0, axis=(0, 1))), self.columns)
-        if not inside.all():
-            self._choose(np.any(weights != 0, axis=(0, 1)).astype(float))
-            return self._fresh()
-        kept = jnp.asarray(live)
-        fresh = self._fresh()
-        return jax.tree.map(lambda old, new: jnp.where(kept.reshape(-1, *[1] * (old.ndim - 1)), old, new), state, fresh)
-
-    def _widen(self, state: State, found: Audit) -> State:
-        """Let features whose gradient comes near a strength into the working set."""
-        lasso = self.problem.lasso[self.slots][:, None, None]
-        pull = np.max(np.abs(np.asarray(found.gradient)) / lasso, axis=(0, 1))
-        held = np.any(self.board.weights[self.slots] != 0, axis=(0, 1))
-        pull[held] = np.inf
-        if np.isin(np.flatnonzero(pull >= _NEAR), self.columns).all():
-            return state
-        self._choose(pull)
-        return self._fresh(state)
-
-    def _polish(self, state: State, found: Audit) -> State:
-        """Take Newton's step on the support of the members whose support has come to rest."""
-        for slot, member in enumerate(self.slots):
-            if self.board.statuses[member] != "" or not self._ripe(member):
-                continue
-            of = self.problem
-            one = Member(np.asarray(self.own), of.weightings[of.rows[member]], of.ridge[member], of.lasso[member])
-            weights, scores = np.asarray(state.weights[slot]), np.asarray(found.scores[slot])
-            gradient = self._gather(np.asarray(found.gradient[slot : slot + 1]))[0]
-            better = newton_step(self.data.features, np.asarray(self.data.gram), one, weights, scores, gradient)
-            if better is not None:
-                state = self._put(state, slot, *better)
-        return state
-
-    def _ripe(self, member: int) -> bool:
-        """Say whether the support came to rest; after a step that did not cut the gap, wait twice as long."""
-        support = self.board.weights[member] != 0
-        before, self.supports[member] = self.supports.get(member), support
-        if before is None or np.count_nonzero(before ^ support) > _RESTLESS * np.count_nonzero(support):
-            return False
-        gap, wait, since = self.tries.get(member, (np.inf, 1, 0))
-        if since + 1 < wait:
-            self.tries[member] = (gap, wait, since + 1)
-            return False
-        now = float(self.board.gap[member])
-        self.tries[member] = (now, 1 if now < gap / 3 else 2 * wait, 0)
-        return True
-
-    def _put(self, state: State, slot: int, weights: np.ndarray, shift: np.ndarray) -> State:
-        """Put weights (C, F) and a change of the bias into a slot, at rest."""
-        w, b = jnp.asarray(weights)[None], (state.bias[slot] + jnp.asarray(shift, self.dtype))[None]
-        s = scores_of(self.data.features, w, b)
-        rest = State(w, b, s, w, b, s, jnp.ones(1), state.stiffness[slot][None], jnp.full(1, jnp.inf))
-        return jax.tree.map(lambda old, new: old.at[slot].set(new[0].astype(old.dtype)), state, rest)
-
-    def _worth_packing(self) -> bool:
-        return self.data.features.size * self.problem.classes * len(self.slots) > _LEAST_WORK
+    def _told(self) -> bool:
+        if self.watch is not None:
+            with self.lock:
+                if not self.stop.is_set() and self.watch(self.count):
+                    self.stop.set()
+        return self.stop.is_set()
