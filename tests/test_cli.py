@@ -326,6 +326,11 @@ def test_wrong_image_sizes_are_refused(text: str) -> None:
         parse_size(text)
 
 
+def test_it_runs_as_a_module() -> None:
+    found = subprocess.run([sys.executable, "-m", "thalweg", "--version"], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == tw.__version__
+
+
 def test_import_is_light() -> None:
     """`import thalweg` brings neither JAX nor NumPy; every public name can be fetched."""
     code = "import sys, thalweg; assert not {'jax', 'numpy', 'sklearn'} & set(sys.modules); "

@@ -91,7 +91,7 @@ class FittedModel:
         return np.asarray(jax.nn.softmax(self.scores(features), axis=-1))
 
     def predict(self, features: np.ndarray) -> np.ndarray:
-        """Return the name of the class with the highest score for each example."""
+        """Return for each example the name of the class with the highest score: text, even where labels are numbers."""
         return np.asarray(self.classes)[self.scores(features).argmax(axis=1)]
 
     def score(self, split: Split) -> Score:

@@ -42,7 +42,7 @@ class Recipe(eqx.Module):
         optimizer: one of `thalweg.optimizers`, or any Optax
             transformation of gradients (a line search needs the loss, which no step hands over). By
             default AdamW, learning rate 1e-3, warmed up over a twentieth of the
-            run and then following a cosine to 0 (SPEC row E12).
+            run and then following a cosine to 0.
         batch_size: examples a step; ``"full"`` takes all of them (batch gradient
             descent); a number above the training set's size means the same.
         epochs: passes over the training examples.

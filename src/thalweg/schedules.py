@@ -146,7 +146,7 @@ class Given(Schedule):
 
 
 class Step(Schedule):
-    """initial · factor^k, where k of the times ``at`` have been reached (SPEC row G1).
+    """initial · factor^k, where k of the times ``at`` have been reached.
 
     Arguments:
         initial: the rate at first.
@@ -223,7 +223,7 @@ class _Decay(Schedule):
 
 
 class Cosine(_Decay):
-    """floor + ½ (peak − floor)(1 + cos(π t / length)), then floor (SPEC row G2).
+    """floor + ½ (peak − floor)(1 + cos(π t / length)), then floor.
 
     Arguments:
         peak: the rate at first.
@@ -240,7 +240,7 @@ class Cosine(_Decay):
 
 
 class Linear(_Decay):
-    """floor + (peak − floor)(1 − t / length), then floor (SPEC row G3).
+    """floor + (peak − floor)(1 − t / length), then floor.
 
     The arguments are those of `Cosine`.
     """
@@ -250,7 +250,7 @@ class Linear(_Decay):
 
 
 class InverseSqrt(Schedule):
-    """peak / √t with t = step + 1, so that the first rate is the peak (SPEC row G4)."""
+    """peak / √t with t = step + 1, so that the first rate is the peak."""
 
     peak: Number
 
@@ -267,13 +267,13 @@ class InverseSqrt(Schedule):
 
 
 class Warmup(Schedule):
-    """A linear rise from 0, then another schedule (SPEC row G5; Goyal et al. 2017).
+    """A linear rise from 0, then another schedule (Goyal et al. 2017).
 
     At a step t < steps the rate is then(0) · t / steps, afterwards
     then(t − steps): the convention of Optax's ``join_schedules``.
 
     Arguments:
-        steps: how long the rise takes; 0 is no warm-up. SPEC names about 5,000.
+        steps: how long the rise takes; 0 is no warm-up. About 5,000 are usual.
         then: the schedule that follows (a number is a constant). One without a
             length gets what the warm-up leaves of the run.
         unit: of ``steps``: "steps", "epochs", or "run" (share of the whole run).
@@ -306,7 +306,7 @@ class Warmup(Schedule):
 
 
 class CosineRestarts(Schedule):
-    """Cosine cycles with warm restarts, SGDR (SPEC row G8).
+    """Cosine cycles with warm restarts, SGDR.
 
     Cycle i lasts T_i = period · growth^i; within it the rate is
     floor + ½ (peak − floor)(1 + cos(π t_i / T_i)), t_i steps after its restart.
@@ -354,7 +354,7 @@ class CosineRestarts(Schedule):
 
 
 class BatchScaled(Schedule):
-    """The linear scaling rule: N times the batch, N times the rate (SPEC row G6).
+    """The linear scaling rule: N times the batch, N times the rate.
 
     Binding to a run multiplies ``schedule`` by batch_size / base_batch; until
     then it cannot be called. Goyal et al. 2017, whose rate of 0.1 is for

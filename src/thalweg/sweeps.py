@@ -66,7 +66,7 @@ def sweep(
 
     Arguments:
         recipe: a recipe with ranges in it, the path of a recipe file, or None for
-            `defaults.default_space`, a space around SPEC row E12 sized to the data.
+            `defaults.default_space`, a space around AdamW sized to the data.
         data: whatever `load` reads: a path, ``"digits"``, a pair (X, y), a `Dataset`.
         trials: how many recipes to draw (before ``seeds`` repeats each).
         seed: of the splits, of the draw, and of the default space's recipe.
@@ -76,8 +76,7 @@ def sweep(
         halving: drops the worst trials at rungs; None trains all to the end.
         patience: stops a trial after this many epochs without a lower validation
             loss, and keeps its best epoch's weights; None trains all epochs.
-        tolerance: stops a trial once its data loss over an epoch falls under this
-            (SPEC row E2).
+        tolerance: stops a trial once its data loss over an epoch falls under this.
         selection: ``best`` or ``one-standard-error``; see `selection.select`.
         refit: train the winner's recipe once more on training + validation.
         preprocessing: ``auto``, ``center``, ``standardize``, ``scale``, or None;

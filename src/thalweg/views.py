@@ -1,4 +1,4 @@
-"""A linear classifier seen three ways (SPEC row A4): as scores, as templates, as hyperplanes.
+"""A linear classifier seen three ways: as scores, as templates, as hyperplanes.
 
 All are in terms of the features as they come, before preprocessing: that is an
 affine map, so it can be folded into the weights.

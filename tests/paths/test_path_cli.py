@@ -92,7 +92,7 @@ def test_without_folds_nothing_is_chosen(data: Path, tmp_path: Path, capsys: pyt
     assert run(["info", str(out)]) == 0
     assert "without folds: nothing was chosen" in capsys.readouterr().out
     assert run(["score", str(out), str(data)]) == 3
-    assert "no model file" in capsys.readouterr().err
+    assert "chose no model" in capsys.readouterr().err
 
 
 def test_score_predict_and_info_use_the_run_folder(

@@ -180,3 +180,28 @@ def test_every_spectrum_leads_to_the_same_optimum() -> None:
         found = solve(problem, spectrum=spectrum)
         assert found.statuses == ("converged",) * 3
         assert np.all(np.abs(found.certificate.value - least) <= found.certificate.bound + rounded)
+
+
+def test_one_strength_without_folds_makes_a_model():
+    X, y = blobs()
+    found = tw.path((X, y), strengths=1e-2, folds=0, preprocessing=None)
+    assert found.choice is None
+    assert found.model is not None
+    solution = found.solutions[0]
+    best = (X @ solution.weights.T + solution.bias).argmax(axis=1)
+    np.testing.assert_array_equal(found.model.predict(X), np.asarray(found.model.classes)[best])
+    assert tw.path((X, y), strengths=[1e-2, 1e-3], folds=0).model is None
+
+
+def test_class_weights_may_name_labels_by_their_numbers():
+    X, y = blobs()
+    by_number = tw.path((X, y), strengths=1e-2, folds=0, class_weight={0: 1.0, 1: 2.0, 2: 3.0})
+    by_name = tw.path((X, y), strengths=1e-2, folds=0, class_weight={"0": 1.0, "1": 2.0, "2": 3.0})
+    np.testing.assert_array_equal(by_number.solutions[0].weights, by_name.solutions[0].weights)
+
+
+def test_the_scale_of_example_weights_does_not_matter():
+    X, y = blobs()
+    own = np.random.default_rng(0).uniform(0.5, 2, len(y))
+    one, other = (tw.path((X, y), strengths=1e-2, folds=0, example_weights=scale * own) for scale in (1.0, 1e300))
+    np.testing.assert_allclose(one.solutions[0].weights, other.solutions[0].weights, rtol=1e-12)

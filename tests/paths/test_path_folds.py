@@ -166,6 +166,13 @@ def test_best_is_the_highest_mean_then_the_lowest_loss_then_the_strongest_penalt
     assert choose(by_strength, alike(2), "best").chosen == 1
 
 
+def test_values_of_two_kinds_of_loss_are_not_compared() -> None:
+    other = dataclasses.replace(solution(1, 0.1, spread(0.9), 0.1), loss=tw.losses.Hinge())
+    solutions = [solution(0, 1.0, spread(0.9), 0.9), other]
+    assert choose(solutions, alike(2), "best").chosen == 0
+    assert choose(solutions[::-1], alike(2), "best").best == 1
+
+
 def test_one_standard_error_takes_the_strongest_penalty_within_it() -> None:
     solutions = [
         solution(0, 10.0, spread(0.8699)),

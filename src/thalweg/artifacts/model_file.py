@@ -98,6 +98,11 @@ def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
     except FileNotFoundError:
+        if (path.parent / "run.json").exists():
+            raise DataError(
+                f"the run in {path.parent} chose no model: it was interrupted, or is a path of several strengths "
+                "without folds; run it again, with folds"
+            ) from None
         raise DataError(f"there is no model file {path}; give a run folder or its model.safetensors") from None
     except (OSError, SafetensorError) as error:
         raise DataError(f"{path} is no model file: {error}; give a run folder or its model.safetensors") from error

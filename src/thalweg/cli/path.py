@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import dataclasses
-import sys
-import time
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from thalweg.artifacts import check_run_folder, path_summary
+from thalweg.artifacts import path_summary
 from thalweg.cli.options import Reading
-from thalweg.cli.output import print_json, shown
+from thalweg.cli.output import print_json
 from thalweg.cli.path_output import print_path
 from thalweg.cli.progress import ProgressLine
-from thalweg.cli.saving import save
-from thalweg.errors import ThalwegError
+from thalweg.cli.work import carry_out
+from thalweg.data import Dataset
 from thalweg.losses import Hinge, Softmax
 from thalweg.paths import Path as PathRun
 from thalweg.paths import PathProgress
 from thalweg.paths import path as fit_path
-from thalweg.sweeps import Interrupted
+from thalweg.paths.job import Job
 
 _LOSSES = {"softmax": (Softmax(),), "hinge": (Hinge(),), "both": (Softmax(), Hinge())}
 _CLASS_WEIGHTS: dict[str, Any] = {"none": None, "balanced": "balanced", "both": (None, "balanced")}
@@ -102,45 +98,18 @@ def path(
         "test": test,
         "seed": seed,
     }
-    return _fit(data, reading or Reading(), out, overwrite, json, options)
 
+    Job.of(**options)  # refuses what cannot be meant, before minutes of reading
 
-def _fit(source: str, reading: Reading, out: Path | None, overwrite: bool, json: bool, options: dict[str, Any]) -> int:
-    """Load, fit, save, print. Whatever can be refused is refused before the work."""
-    if out is not None:
-        check_run_folder(out, overwrite=overwrite)
-    line = ProgressLine()
-    line.say(shown(f"reading {source}"))
-    began = time.perf_counter()
-    dataset = reading.load(source)
-    read = time.perf_counter() - began
-    folder = out or Path("runs") / f"{dataset.name}-path-{datetime.now():%Y%m%d-%H%M%S}"
-    check_run_folder(folder, overwrite=overwrite)
-    for skipped in dataset.skipped:
-        line.say(shown(f"skipped {skipped.name}: {skipped.reason}"))
+    def work(dataset: Dataset, line: ProgressLine) -> PathRun:
+        def progress(now: PathProgress) -> None:
+            if now.message:
+                line.say(now.message)
+            line.report(now.sentence())
 
-    def progress(now: PathProgress) -> None:
-        if now.message:
-            line.say(shown(now.message))
-        line.report(now.sentence())
+        return fit_path(dataset, progress=progress, **options)
 
-    def finish(found: PathRun) -> None:
-        seconds = {**found.seconds, "load": found.seconds["load"] + read, "total": found.seconds["total"] + read}
-        settings = {**found.settings, "data": source, **dataclasses.asdict(reading)}
-        found = dataclasses.replace(found, settings=settings, seconds=seconds)
-        place = save(found, folder, overwrite)
+    def show(found: PathRun, place: Path) -> None:
         print_json(path_summary(found, place)) if json else print_path(found, place)
 
-    try:
-        found = fit_path(dataset, progress=progress, **options)
-    except Interrupted as stopped:
-        line.clear()
-        print("interrupted; saving what is done", file=sys.stderr)
-        finish(stopped.run)
-        return 130
-    except ThalwegError:
-        line.clear()
-        raise
-    line.clear()
-    finish(found)
-    return 0
+    return carry_out(work, show, data, reading or Reading(), out, overwrite=overwrite, label="-path")

@@ -6,6 +6,7 @@ import sys
 import time
 from typing import TextIO
 
+from thalweg.cli.output import shown
 from thalweg.training import Snapshot
 
 __all__ = ["ProgressLine"]
@@ -34,9 +35,9 @@ class ProgressLine:
             self._line(text)
 
     def say(self, text: str) -> None:
-        """Print a line of its own."""
+        """Print a line of its own, control characters made visible: names come from data."""
         self.clear()
-        print(text, file=self.stream, flush=True)
+        print(shown(text), file=self.stream, flush=True)
 
     def clear(self) -> None:
         """Wipe the line that is being rewritten."""
@@ -46,6 +47,7 @@ class ProgressLine:
             self.width = 0
 
     def _line(self, text: str) -> None:
+        text = shown(text)
         if not self.terminal:
             print(text, file=self.stream, flush=True)
             return

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import dataclasses
-import sys
-import time
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from thalweg.artifacts import check_run_folder, run_summary
+from thalweg.artifacts import run_summary
 from thalweg.cli.options import Reading, parse_bytes
 from thalweg.cli.output import print_json, print_run
 from thalweg.cli.progress import ProgressLine
-from thalweg.cli.saving import save
-from thalweg.errors import ThalwegError, UsageError
+from thalweg.cli.work import carry_out
+from thalweg.data import Dataset
+from thalweg.errors import UsageError
 from thalweg.recipe_files import load_recipe
 from thalweg.run import Run
 from thalweg.search import dimensions
-from thalweg.sweeps import Interrupted
 from thalweg.sweeps import sweep as run_sweep
 from thalweg.training import Halving
 
@@ -189,42 +185,16 @@ def _train(
     json: bool,
     options: dict[str, Any],
 ) -> int:
-    """Load, sweep, save, print. Whatever can be refused is refused before the work."""
-    if out is not None:
-        check_run_folder(out, overwrite=overwrite)
+    """Sweep the space that ``recipe`` holds."""
     space = None if recipe is None else load_recipe(recipe)
-    progress = ProgressLine()
-    progress.say(f"reading {source}")
-    began = time.perf_counter()
-    dataset = reading.load(source)
-    read = time.perf_counter() - began
-    folder = out or Path("runs") / f"{dataset.name}-{datetime.now():%Y%m%d-%H%M%S}"
-    check_run_folder(folder, overwrite=overwrite)
-    for skipped in dataset.skipped:
-        progress.say(f"skipped {skipped.name}: {skipped.reason}")
-    about = {"data": source, **dataclasses.asdict(reading)}
 
-    def told(run: Run) -> Run:
-        """The run, with what it takes to read the same data again."""
-        seconds = {**run.seconds, "load": run.seconds["load"] + read, "total": run.seconds["total"] + read}
-        return dataclasses.replace(run, settings={**run.settings, **about}, seconds=seconds)
+    def work(dataset: Dataset, progress: ProgressLine) -> Run:
+        return run_sweep(space, dataset, progress=progress, **options)
 
-    try:
-        run = run_sweep(space, dataset, progress=progress, **options)
-    except Interrupted as stopped:
-        progress.clear()
-        print("interrupted; saving what is done", file=sys.stderr)
-        _finish(told(stopped.run), folder, overwrite, json)
-        return 130
-    except ThalwegError as error:
-        progress.clear()
-        if error.run is not None:
-            saved = save(told(error.run), folder, overwrite)
-            print(f"what was trained is saved in {saved}", file=sys.stderr)
-        raise
-    progress.clear()
-    _finish(told(run), folder, overwrite, json)
-    return 0
+    def show(run: Run, folder: Path) -> None:
+        print_json(run_summary(run, folder)) if json else print_run(run, folder)
+
+    return carry_out(work, show, source, reading, out, overwrite=overwrite)
 
 
 def _halving(factor: float | None, rungs: int | None) -> Halving | None:
@@ -233,11 +203,3 @@ def _halving(factor: float | None, rungs: int | None) -> Halving | None:
             raise UsageError(f"rungs is {rungs}, which only successive halving has: give --halving 3 too")
         return None
     return Halving(factor) if rungs is None else Halving(factor, rungs)
-
-
-def _finish(run: Run, folder: Path, overwrite: bool, json: bool) -> None:
-    folder = save(run, folder, overwrite)
-    if json:
-        print_json(run_summary(run, folder))
-    else:
-        print_run(run, folder)

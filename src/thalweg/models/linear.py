@@ -16,13 +16,13 @@ __all__ = ["Linear"]
 
 
 class Linear(eqx.Module):
-    """``s = W x + b``: a row of W is one class's template (SPEC row A4).
+    """``s = W x + b``: a row of W is one class's template.
 
     Parameters are ``{"weight": (classes, features), "bias": (classes,)}``; inputs of
     any shape are flattened. Weights start at ``scale × N(0, 1)`` and biases at 0.
 
     scale: default 1e-4, so small that the first loss is ln C for softmax and C − 1
-    for the hinge (SPEC row D5); 0 starts at zero, where both losses are convex anyway.
+    for the hinge; 0 starts at zero, where both losses are convex anyway.
     bias: whether there is a b.
     """
 

@@ -23,7 +23,7 @@ class AdaGradState(NamedTuple):
 
 
 class AdaGrad(Conventional):
-    """AdaGrad (SPEC row E6; Duchi, Hazan & Singer 2011): s += g², x −= α g / (√s + ε).
+    """AdaGrad (Duchi, Hazan & Singer 2011): s += g², x −= α g / (√s + ε).
 
     Arguments:
         learning_rate: α, a number or a schedule.

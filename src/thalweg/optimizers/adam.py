@@ -25,7 +25,7 @@ class AdamState(NamedTuple):
 
 
 class Adam(Conventional):
-    """Adam (SPEC rows E8 to E10; Kingma & Ba 2015).
+    """Adam (Kingma & Ba 2015).
 
     m += (1 − β1)(g − m), s += (1 − β2)(g² − s), x −= α m̂ / (√ŝ + ε), where
     m̂ = m / (1 − β1ᵗ), ŝ = s / (1 − β2ᵗ) and t = 1, 2, ...
@@ -93,7 +93,7 @@ class Adam(Conventional):
 
 
 class AdamW(Adam):
-    """Adam with decoupled weight decay (SPEC rows E10 and E12; Loshchilov & Hutter 2019).
+    """Adam with decoupled weight decay (Loshchilov & Hutter 2019).
 
     x −= α m̂ / (√ŝ + ε) + scale · λ · x.
 

@@ -12,7 +12,7 @@ __all__ = ["RandomSearch"]
 
 
 class RandomSearch(eqx.Module):
-    """Draw weights scale · N(0, 1), and keep the best (SPEC row E1).
+    """Draw weights scale · N(0, 1), and keep the best.
 
     It uses no gradient and takes no steps: the training program scores all
     candidates in one matrix product, and keeps the one with the least objective

@@ -26,7 +26,7 @@ class RMSPropState(NamedTuple):
 
 
 class RMSProp(Conventional):
-    """RMSProp (SPEC row E7; Tieleman & Hinton 2012): s = d s + (1 − d) g², x −= α g / (√s + ε).
+    """RMSProp (Tieleman & Hinton 2012): s = d s + (1 − d) g², x −= α g / (√s + ε).
 
     Arguments:
         learning_rate: α, a number or a schedule.

@@ -28,7 +28,7 @@ class SGDState(NamedTuple):
 
 
 class SGD(Conventional):
-    """Gradient descent, on minibatches or on all examples (SPEC rows E2 to E5).
+    """Gradient descent, on minibatches or on all examples.
 
     Without momentum x −= α g. With momentum ρ (Polyak 1964), by ``form``:
 

@@ -1,4 +1,4 @@
-"""What an optimizer keeps track of, found out by feeding it gradients (SPEC row E11)."""
+"""What an optimizer keeps track of, found out by feeding it gradients."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["traits"]
 
 
 def traits(optimizer: Any) -> dict[str, bool]:
-    """Return which moments of the gradient an optimizer tracks: a row of SPEC's table E11.
+    """Return which moments of the gradient an optimizer tracks: as users compare them.
 
     Nothing is typed in: the optimizer is fed test gradients, and its state and
     steps are looked at.

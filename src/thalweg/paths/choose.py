@@ -20,11 +20,16 @@ def choose(solutions: Sequence[PathSolution], correct: np.ndarray, rule: str) ->
 
     ``correct`` (solutions, N) says which examples each classified rightly while
     they were held out. ``best`` has the highest mean accuracy over folds (of
-    equal ones the lowest loss, then the strongest penalty); ``one-standard-error``
+    equal ones the first kind of loss, since values of two kinds do not compare, then
+    the lowest loss, then the strongest penalty); ``one-standard-error``
     is, on the same path, the strongest penalty within one standard error of that
     (Breiman et al. 1984; Hastie et al. 2009, section 7.10).
     """
-    best = min(solutions, key=lambda s: (-s.validation_accuracy, s.validation_loss, -s.strength))
+    losses = list(dict.fromkeys(s.loss.kind for s in solutions))
+    best = min(
+        solutions,
+        key=lambda s: (-s.validation_accuracy, losses.index(s.loss.kind), s.validation_loss, -s.strength),
+    )
     path = [s for s in solutions if (s.loss, s.class_weight) == (best.loss, best.class_weight)]
     error = 0.0 if math.isnan(best.standard_error) else best.standard_error
     within = [s for s in path if s.validation_accuracy >= best.validation_accuracy - error]

@@ -20,6 +20,7 @@ PENALTIES = ("l2", "l1", "elastic_net")
 # How far below its largest strength a path goes. L2 shrinks each direction by its own variance, and those differ by
 # many orders; L1 leaves hardly a weight at 0 after a few.
 _SPAN = {"l2": 1e-8, "l1": 1e-3, "elastic_net": 1e-3}
+_LEAST = 1e-300
 _VANISHED = 100  # with L2 weights never are 0: they count as vanished at a hundredth of their size without a penalty
 
 
@@ -48,6 +49,8 @@ def read_strengths(value: Any) -> int | np.ndarray:
             f"strengths holds {wrong[0]:g}; each must be positive and finite: without a penalty separable data have no "
             "optimum at all. For next to none give a small number such as 1e-8"
         )
+    if len(wrong := given[given < _LEAST]):
+        raise UsageError(f"strengths holds {wrong[0]:g}; below {_LEAST:g} nothing can be computed: give a larger one")
     return np.unique(given)[::-1]
 
 
@@ -57,12 +60,13 @@ def _read_text(text: str) -> Any:
         if len(parts) == 1:
             return int(text) if text.strip().isdigit() else [float(text)]
         low, high, count = float(parts[0]), float(parts[1]), int(parts[2])
-        if len(parts) == 3 and 0 < low <= high < math.inf and count >= 1:
+        if len(parts) == 3 and 0 < low <= high < math.inf and 1 + (low < high) <= count <= 10_000:
             return np.geomspace(low, high, count)
     except (ValueError, IndexError):
         pass
     raise UsageError(
-        f"strengths is {text!r}; give a count such as 45, or low:high:count such as 1e-6:1e2:45, both ends positive"
+        f"strengths is {text!r}; give a count such as 45, or low:high:count such as 1e-6:1e2:45, the lower and "
+        "positive end first and 2 to 10,000 of them, or one number with a point or an exponent, such as 1.0 or 1e-3"
     )
 
 

@@ -60,7 +60,7 @@ def check_class_weight(value: Any, classes: Sequence[str]) -> None:
 
 
 def read_example_weights(value: Any, count: int) -> np.ndarray:
-    """Return the weights (N,) float64 of that many examples, none of them negative."""
+    """Return the weights (N,) float64 of that many examples, none of them negative, scaled to mean 1."""
     try:
         weights = np.asarray(value, np.float64)
     except (TypeError, ValueError):
@@ -72,7 +72,9 @@ def read_example_weights(value: Any, count: int) -> np.ndarray:
             f"example_weights gives example {wrong[0]} the weight {weights[wrong[0]]:g}; give finite numbers that are "
             "not negative"
         )
-    return weights
+    # To mean 1, so that their scale does not matter beside examples that come without weights.
+    top = weights.max(initial=0)
+    return weights if top == 0 else weights / top / np.mean(weights / top)
 
 
 def name_of(value: ClassWeight) -> str:

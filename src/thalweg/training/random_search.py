@@ -1,4 +1,4 @@
-"""Random search (SPEC row E1): draw weights, keep the best, use no gradient.
+"""Random search: draw weights, keep the best, use no gradient.
 
 An epoch draws `candidates` sets of parameters from scale · N(0, 1), scores the
 whole training set with all of them (the weights of a linear model's candidates

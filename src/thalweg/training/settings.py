@@ -18,7 +18,7 @@ class Settings:
         halving: drops the worst trials at rungs; None trains all.
         patience: epochs without a lower validation loss after which a trial
             stops, its best epoch's weights kept; None: no such stop.
-        tolerance: data loss under which a trial stops (SPEC row E2); None: no
+        tolerance: data loss under which a trial stops; None: no
             such stop.
         memory: bytes that data and trials may take; None: 70 % of what is free.
         epochs: ends every trial after so many epochs of its recipe, schedules

@@ -1,0 +1,80 @@
+"""What `sweep`, `fit` and `path` share: read the data, work, save what was done, show it."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import time
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import TypeVar
+
+from thalweg.artifacts import check_run_folder
+from thalweg.cli.options import Reading
+from thalweg.cli.progress import ProgressLine
+from thalweg.cli.saving import save
+from thalweg.data import Dataset
+from thalweg.errors import ThalwegError
+from thalweg.paths import Path as PathRun
+from thalweg.run import Run
+from thalweg.sweeps import Interrupted
+
+__all__ = ["carry_out"]
+
+Result = TypeVar("Result", Run, PathRun)
+
+
+def carry_out(
+    work: Callable[[Dataset, ProgressLine], Result],
+    show: Callable[[Result, Path], None],
+    source: str,
+    reading: Reading,
+    out: Path | None,
+    *,
+    overwrite: bool,
+    label: str = "",
+) -> int:
+    """Load ``source``, work, save, show; return the exit code.
+
+    Without ``out`` the folder is runs/NAMElabel-DATE-TIME. A folder that cannot be
+    written is refused before the work; what was done before Ctrl-C, or an error
+    that carries it, is saved.
+    """
+    if out is not None:
+        check_run_folder(out, overwrite=overwrite)
+    line = ProgressLine()
+    line.say(f"reading {source}")
+    began = time.perf_counter()
+    dataset = reading.load(source)
+    read = time.perf_counter() - began
+    folder = out or Path("runs") / f"{dataset.name}{label}-{datetime.now():%Y%m%d-%H%M%S}"
+    check_run_folder(folder, overwrite=overwrite)
+    for skipped in dataset.skipped:
+        line.say(f"skipped {skipped.name}: {skipped.reason}")
+
+    def told(result: Result) -> Result:
+        """The result, with what it takes to read the same data again."""
+        seconds = {**result.seconds, "load": result.seconds["load"] + read, "total": result.seconds["total"] + read}
+        settings = {**result.settings, "data": source, **dataclasses.asdict(reading)}
+        return dataclasses.replace(result, settings=settings, seconds=seconds)
+
+    def finish(result: Result) -> None:
+        show(result, save(result, folder, overwrite))
+
+    try:
+        result = work(dataset, line)
+    except Interrupted as stopped:
+        line.clear()
+        print("interrupted; saving what is done", file=sys.stderr)
+        finish(told(stopped.run))
+        return 130
+    except ThalwegError as error:
+        line.clear()
+        if error.run is not None:
+            saved = save(told(error.run), folder, overwrite)
+            print(f"what was trained is saved in {saved}", file=sys.stderr)
+        raise
+    line.clear()
+    finish(told(result))
+    return 0

@@ -1,0 +1,50 @@
+"""The examples of a path: what it fits, and what it holds out for the final score."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from thalweg.data import Dataset, Split, check_trainable
+from thalweg.data.splits import join, split_dataset
+from thalweg.errors import DataError, UsageError
+from thalweg.paths.job import Job
+from thalweg.paths.weightings import check_class_weight, read_example_weights
+
+__all__ = ["prepare"]
+
+
+def prepare(loaded: Dataset, example_weights: Any, job: Job) -> tuple[Dataset, Split]:
+    """Return the data set with its test split, and all examples to fit."""
+    check_trainable(loaded)
+    for value in job.class_weights:
+        check_class_weight(value, loaded.classes)
+    if example_weights is not None:
+        weights = read_example_weights(example_weights, len(loaded.train))
+        loaded = replace(loaded, train=replace(loaded.train, weights=weights))
+    dataset = loaded
+    if job.folds and loaded.test is None:
+        # The training examples that a validation split would be cut from are the folds'.
+        whole = loaded if loaded.validation is not None else replace(loaded, validation=loaded.train)
+        cut = split_dataset(whole, test=job.test, seed=job.seed)
+        dataset = replace(cut, validation=loaded.validation)
+    elif job.test is not None:
+        raise UsageError(f"test is {job.test!r}, but the data brings its own test split; leave it out")
+    training = dataset.train if dataset.validation is None else join(dataset.train, dataset.validation)
+    if training.weights is not None:
+        training = _drop_weightless(training, dataset)
+    return dataset, training
+
+
+def _drop_weightless(split: Split, dataset: Dataset) -> Split:
+    """Leave out examples of weight 0: they take part in nothing."""
+    assert split.weights is not None
+    assert split.labels is not None
+    kept = split.weights > 0
+    totals = np.bincount(split.labels[kept], minlength=len(dataset.classes))
+    if (totals == 0).any():
+        name = dataset.classes[int(np.argmin(totals))]
+        raise DataError(f"example_weights leaves class {name!r} without an example of positive weight; give it one")
+    return Split(split.features[kept], split.labels[kept], weights=split.weights[kept])
