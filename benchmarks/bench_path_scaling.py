@@ -44,12 +44,26 @@ def made(examples: int, features: int, classes: int, seed: int = 0) -> tuple[np.
     return mixed, labels
 
 
+class Progress:
+    """Prints every 30 s how many optima are done, so that a long run can be followed."""
+
+    def __init__(self, total: int) -> None:
+        self.total, self.began, self.told = total, time.perf_counter(), 0.0
+
+    def __call__(self, done: int) -> bool:
+        now = time.perf_counter() - self.began
+        if now > self.told + 30:
+            self.told = now
+            print(f"  {done} of {self.total} after {now:.0f} s", flush=True)
+        return False
+
+
 def timed(features: np.ndarray, labels: np.ndarray, strengths: np.ndarray, kind: str = "auto") -> dict:
     one = problem(features, labels, strengths)
     start = time.perf_counter()
     spectrum = decompose(features, kind, rows=len(one) * one.classes)
     middle = time.perf_counter()
-    optima = solve(one, tolerance=1e-6, spectrum=spectrum)
+    optima = solve(one, tolerance=1e-6, spectrum=spectrum, watch=Progress(len(one)))
     end = time.perf_counter()
     return {
         "kind": spectrum.kind, "setup": middle - start, "solve": end - middle, "total": end - start,
