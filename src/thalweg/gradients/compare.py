@@ -1,0 +1,157 @@
+"""A claimed derivative against a numeric one: agrees, wrong, or unsure and why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from thalweg.gradients.line import Estimate, Line
+
+__all__ = ["Agreement", "ComplexStep", "Rule", "Sizes", "compare", "settle"]
+
+_SHARP = 1e-6  # relative error bar at which no further steps are taken
+_BLUNT = 1e-3  # relative error bar beyond which agreement proves too little
+_MINOR = 1e-6  # of the largest term of the gradient: within this an entry is 0 for all that it does
+_FAINT = 1e-9  # of |f| per unit of x, where the whole gradient is 0
+_TINY = 1e-290
+_STEP = 1e-30  # of complex steps: its square vanishes beside 1
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How far a claim may be from the derivative: ``atol + rtol |derivative|``, bars apart."""
+
+    rtol: float
+    atol: float = 0.0
+
+    def allowed(self, claimed: float, found: float) -> float:
+        return self.atol + self.rtol * max(abs(claimed), abs(found))
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """The outcome for one claimed number."""
+
+    status: str  # "pass" | "fail" | "inconclusive"
+    claimed: float
+    found: float
+    error: float  # bar of what was found
+    threshold: float  # of |claimed − found| beyond which the claim is wrong
+    reason: str = ""
+    sides: tuple[float, float] | None = None  # the slopes on the left and right of a kink
+
+    @property
+    def away(self) -> float:
+        """|claimed − found| in units of the threshold."""
+        return abs(self.claimed - self.found) / max(self.threshold, _TINY)
+
+
+class ComplexStep:
+    """Im f(x + ihv) / h, exact to rounding where f is analytic (Squire and Trapp 1998); whether it is, is tried.
+
+    It is trusted where it has agreed with real differences along other lines. A function that drops
+    imaginary parts on the way (abs, a comparison with its conjugate) gives itself away there.
+    """
+
+    def __init__(self) -> None:
+        self.agreed, self.refused = 0, False
+
+    def along(self, at: Callable[[complex], np.ndarray | None], lines: Estimate) -> np.ndarray | None:
+        """Return the derivatives (q,), or None where f is not analytic; ``lines`` is what real differences say."""
+        if self.refused:
+            return None
+        result = at(1j * _STEP)
+        if result is None or not np.isfinite(result).all():
+            self.refused = True
+            return None
+        found = result.imag / _STEP
+        apart = np.abs(found - lines.value) > lines.error + 1e-9 * np.abs(found)
+        if np.any(apart & np.isfinite(lines.error) & ~lines.kink):
+            self.refused = True
+            return None
+        if np.any(lines.error <= _BLUNT * np.abs(lines.value)):
+            self.agreed += 1
+        return found
+
+    @property
+    def trusted(self) -> bool:
+        return not self.refused and self.agreed >= 2
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What a derivative is small beside, for each output (q,): f itself, and the gradient's largest term."""
+
+    values: np.ndarray
+    terms: np.ndarray
+
+    def minor(self, lines: Estimate, i: int) -> float:
+        """Return below what a derivative counts as 0."""
+        if self.terms[i] > 0:
+            return float(_MINOR * self.terms[i])
+        return float(max(_MINOR * lines.size[i], _FAINT * abs(self.values[i]), _TINY))
+
+
+def settle(line: Line, claims: np.ndarray, doubts: np.ndarray, sizes: Sizes, rule: Rule) -> list[Agreement]:
+    """Refine a line until every claim (modes × q,) is settled, or there are no more steps.
+
+    ``doubts`` is how much rounding moves each claim.
+    """
+    while True:
+        lines = line.estimate()
+        parts = list(zip(claims, doubts, range(len(claims)), strict=True))
+        if all(_settled(lines, i % len(lines), claim, doubt, sizes, rule) for claim, doubt, i in parts):
+            break
+        if not line.refine():
+            break
+    return [compare(lines, i % len(lines), float(claim), float(doubt), sizes, rule) for claim, doubt, i in parts]
+
+
+def _settled(lines: Estimate, i: int, claim: float, doubt: float, sizes: Sizes, rule: Rule) -> bool:
+    """True where agreement is beyond question: disagreement is believed only after all steps."""
+    if lines.kink[i]:
+        return False
+    size = max(abs(claim), abs(lines.value[i]))
+    sharp = max(_SHARP * size, rule.atol, 1e-3 * sizes.minor(lines, i))
+    near = abs(claim - lines.value[i]) <= lines.error[i] + doubt + rule.allowed(claim, lines.value[i])
+    return bool(near and lines.error[i] <= max(sharp, 0.1 * rule.allowed(claim, lines.value[i])))
+
+
+def compare(lines: Estimate, i: int, claim: float, doubt: float, sizes: Sizes, rule: Rule) -> Agreement:
+    """Judge a claim by the final estimate of output ``i``."""
+    found, error = float(lines.value[i]), float(lines.error[i])
+    allowed = rule.allowed(claim, found) if np.isfinite(found) else rule.atol
+    threshold = error + doubt + allowed
+
+    def outcome(status: str, reason: str = "") -> Agreement:
+        return Agreement(status, claim, found, error, threshold, reason)
+
+    if not np.isfinite(claim):
+        return outcome("fail", "the gradient is not finite")
+    if not np.isfinite(error):
+        return outcome("inconclusive", "f is not finite on one side: x lies at the edge of its domain")
+    if lines.kink[i]:
+        return _at_kink(lines, i, claim, error, threshold)
+    away = abs(claim - found)
+    if away <= threshold:
+        size = max(abs(claim), abs(found))
+        blunt = max(_BLUNT * size, rule.atol, sizes.minor(lines, i))
+        if threshold <= max(blunt, 2 * allowed):
+            return outcome("pass")
+        return outcome("inconclusive", "rounding, noise or a jump of f hides errors of this size")
+    if lines.flat[i]:
+        near = abs(claim - lines.size[i] * np.sign(claim)) <= 0.5 * abs(claim)
+        if near:
+            return outcome("inconclusive", "f moves in steps: it computes in less than the precision of x")
+    return outcome("fail")
+
+
+def _at_kink(lines: Estimate, i: int, claim: float, error: float, threshold: float) -> Agreement:
+    left, right = sorted((float(lines.left[i]), float(lines.right[i])))
+    width = right - left
+    status = "inconclusive" if left - width - threshold <= claim <= right + width + threshold else "fail"
+    sides = float(lines.left[i]), float(lines.right[i])
+    middle, half = (left + right) / 2, width / 2
+    return Agreement(status, claim, middle, error + half, threshold + half, "f has a kink there", sides)

@@ -1,0 +1,150 @@
+"""What is compared with what: the function, its claimed derivatives along any direction, and their rounding."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from thalweg.gradients.compare import Agreement, ComplexStep, Rule, Sizes, settle
+from thalweg.gradients.function import Function
+from thalweg.gradients.line import Estimate, Line
+from thalweg.gradients.sources import Jax, Source
+
+__all__ = ["Problem"]
+
+_OUTPUTS = 64  # each is compared by itself; of more, random combinations
+_COMBINATIONS = 8
+_DOUBT = 4.0  # how much further rounding may move a gradient than it did in two trials
+_RTOL = 1e-6  # a smaller relative error is no mistake in a formula
+_RTOL_SINGLE = 2e-5
+_QUICK = 6  # steps of an estimate that only has to tell halves apart
+
+
+class Problem:
+    """f at x and the gradient that is claimed for it, both along directions v (n,).
+
+    Several outputs are compared each by itself up to 64, and beyond in 8 random
+    combinations. A claim is a number a direction, output and mode of differentiation.
+    """
+
+    def __init__(
+        self, function: Function, source: Source, x: np.ndarray, values: np.ndarray, rng: np.random.Generator,
+        rtol: float | None, atol: float | None,
+    ) -> None:  # fmt: skip
+        self.function, self.source, self.x = function, source, x
+        self.combine = _combinations(function.outputs, rng)
+        self.values = self.combine @ values
+        self.rows = source.rows(x, self.combine)
+        single = max(function.eps, source.eps) > 1e-9
+        default = (_RTOL_SINGLE if single else _RTOL) if rtol is None and atol is None else 0.0
+        self.rule = Rule(default if rtol is None else rtol, atol or 0.0)
+        self.scale = _scales(function, x)
+        terms = np.abs(self.rows) * self.scale
+        self.sizes = Sizes(self.values, np.max(np.where(np.isfinite(terms), terms, 0), axis=1))
+        self._moved = self._rounded(rng)
+        self.complex_step = ComplexStep()
+        self.modes = ["reverse"]
+        if isinstance(source, Jax) and source.forward(x, self.scale) is not None:
+            self.modes.append("forward")
+
+    @property
+    def size(self) -> int:
+        return len(self.x)
+
+    @property
+    def outputs(self) -> int:
+        return len(self.combine)
+
+    def _rounded(self, rng: np.random.Generator) -> list[np.ndarray]:
+        """Return how the gradient changes when x moves by its own rounding: its conditioning."""
+        if not self.source.repeatable:
+            return []
+        moved = []
+        for _ in range(2):
+            signs = rng.choice([-1.0, 1.0], len(self.x))
+            rows = self.source.rows(self.x * (1 + 2 * self.function.eps * signs), self.combine)
+            moved.append(np.where(np.isfinite(rows), rows, self.rows) - self.rows)
+        return moved
+
+    def claims(self, direction: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the claimed derivatives along v, (modes × q,), and what rounding may move each by."""
+        reverse = self.rows @ direction
+        doubt = 2 * self.source.eps * (np.abs(self.rows) @ np.abs(direction))
+        for change in self._moved:
+            doubt = np.maximum(doubt, _DOUBT * np.abs(change @ direction))
+        if len(self.modes) == 1:
+            return reverse, doubt
+        assert isinstance(self.source, Jax)
+        forward = self.source.forward(self.x, direction)
+        assert forward is not None
+        return np.concatenate([reverse, self.combine @ forward]), np.concatenate([doubt, doubt])
+
+    def line(self, direction: np.ndarray) -> Line:
+        return Line(lambda t: self.combine @ self.function(self.x + t * direction), self.values, self.function.eps)
+
+    def settle(self, direction: np.ndarray) -> list[Agreement]:
+        """Compare all claims along a direction with the numeric derivatives."""
+        claims, doubts = self.claims(direction)
+        line = self.line(direction)
+        found = settle(line, claims, doubts, self.sizes, self.rule)
+        unsure = [i for i, one in enumerate(found) if one.status == "inconclusive"]
+        if not unsure and self.complex_step.agreed >= 2:
+            return found
+        return self._by_complex_step(direction, line.estimate(), found, doubts)
+
+    def _by_complex_step(
+        self, direction: np.ndarray, lines: Estimate, found: list[Agreement], doubts: np.ndarray
+    ) -> list[Agreement]:
+        exact = self.complex_step.along(self._complex(direction), lines)
+        if exact is None:
+            return found
+        q = self.outputs
+        return [
+            self._exactly(one, float(exact[i % q]), float(doubts[i]), bool(lines.kink[i % q]))
+            for i, one in enumerate(found)
+        ]
+
+    def _exactly(self, one: Agreement, exact: float, doubt: float, kink: bool) -> Agreement:
+        """Judge an unsure claim: to agree with a complex step to many digits is no chance, to disagree needs trust."""
+        if one.status != "inconclusive" or kink:
+            return one
+        threshold = doubt + self.rule.allowed(one.claimed, exact)
+        if abs(one.claimed - exact) <= threshold:
+            return Agreement("pass", one.claimed, exact, 0.0, threshold)
+        if self.complex_step.trusted:
+            return Agreement("fail", one.claimed, exact, 0.0, threshold)
+        return one
+
+    def _complex(self, direction: np.ndarray) -> Callable[[complex], np.ndarray | None]:
+        def at(step: complex) -> np.ndarray | None:
+            result = self.function.at_complex(self.x + step * direction)
+            return None if result is None else self.combine @ result
+
+        return at
+
+    def quickly(self, direction: np.ndarray, enough: float, output: int) -> Estimate:
+        """Estimate one output's derivative no better than to ``enough``."""
+        line = self.line(direction)
+        for _ in range(_QUICK - 3):
+            lines = line.estimate()
+            if lines.error[output] <= enough:
+                break
+            line.refine()
+        return line.estimate()
+
+
+def _combinations(outputs: int, rng: np.random.Generator) -> np.ndarray:
+    if outputs <= _OUTPUTS:
+        return np.eye(outputs)
+    return rng.choice([-1.0, 1.0], (_COMBINATIONS, outputs)) * rng.uniform(0.5, 1.5, (_COMBINATIONS, outputs))
+
+
+def _scales(function: Function, x: np.ndarray) -> np.ndarray:
+    """Return the size of a step for each entry: its own, but not far below its leaf's; 1 where all are 0."""
+    scale = np.abs(x)
+    for leaf in function.space.leaves:
+        own = scale[leaf.span]
+        usual = float(np.median(own[own > 0])) if np.any(own > 0) else 1.0
+        scale[leaf.span] = np.where(own > 0, np.maximum(own, 1e-2 * usual if leaf.size > 1 else 0), usual)
+    return scale

@@ -1,0 +1,157 @@
+"""Where the gradient under check comes from: the caller, JAX or PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from thalweg.errors import UsageError
+from thalweg.gradients.function import Function
+from thalweg.gradients.space import Space, numbers
+
+__all__ = ["Given", "Jax", "Source", "Torch", "source_of"]
+
+
+class Source(Protocol):
+    """A gradient: for q combinations of the outputs, the rows of ``combine @ Jacobian``."""
+
+    kind: str
+    repeatable: bool  # can be asked at other points than x
+    eps: float  # of the numbers that it gave last
+
+    def rows(self, vector: np.ndarray, combine: np.ndarray) -> np.ndarray:
+        """Return combine (q, m) times the Jacobian at a vector, (q, n)."""
+
+
+class Given:
+    """A gradient written by hand: a function of x, or its value at x."""
+
+    kind = "given"
+
+    def __init__(self, gradient: Any, function: Function) -> None:
+        self._gradient, self._function = gradient, function
+        self.repeatable = callable(gradient)
+        self.eps = function.eps
+
+    def rows(self, vector: np.ndarray, combine: np.ndarray) -> np.ndarray:
+        space = self._function.space
+        return combine @ self._jacobian(space, vector)
+
+    def _jacobian(self, space: Space, vector: np.ndarray) -> np.ndarray:
+        tree = self._gradient
+        if self.repeatable:
+            try:
+                with np.errstate(all="ignore"):
+                    tree = self._gradient(space.point(vector, double=self._function.double))
+            except Exception as error:
+                raise UsageError(f"gradient raised {type(error).__name__} at x: {error}") from error
+        arrays = [numbers(leaf) for leaf in jax.tree_util.tree_leaves(tree)]
+        self.eps = max([self._function.eps] + [float(np.finfo(a.dtype).eps) for a in arrays if a.dtype.kind == "f"])
+        outputs = self._function.outputs
+        if outputs == 1:
+            shapes = [array.shape for array in arrays]
+            longer = [(1, *leaf.shape) for leaf in space.leaves]  # f returned an array of one entry
+            if shapes == longer and shapes != [leaf.shape for leaf in space.leaves]:
+                return space.rows(tree, (1,), "gradient")
+            return space.rows(tree, (), "gradient")
+        return space.rows(tree, self._function.shape, "gradient")
+
+
+class Jax:
+    """Autodiff: reverse mode, and forward mode where f has it."""
+
+    kind = "JAX autodiff"
+    repeatable = True
+
+    def __init__(self, f: Callable[[Any], Any], function: Function) -> None:
+        self._f, self._function, self.eps = f, function, function.eps
+
+    def rows(self, vector: np.ndarray, combine: np.ndarray) -> np.ndarray:
+        space = self._function.space
+        point = self._point(vector)
+        try:
+            result, pull = jax.vjp(self._f, point)
+        except Exception as error:
+            raise UsageError(
+                f"JAX cannot differentiate f ({type(error).__name__}: {error}); "
+                "give gradient=, or write f with jax.numpy"
+            ) from error
+        rows = [space.vector(pull(_shaped(result, row))[0], "gradient") for row in combine]
+        return np.stack(rows)
+
+    def forward(self, vector: np.ndarray, direction: np.ndarray) -> np.ndarray | None:
+        """Return the Jacobian times a direction by forward mode, or None where f has only reverse mode."""
+        try:
+            _, moved = jax.jvp(self._f, (self._point(vector),), (self._point(direction),))
+        except TypeError as error:
+            if "custom_vjp" in str(error):
+                return None
+            raise
+        return np.concatenate([np.asarray(leaf, np.float64).reshape(-1) for leaf in jax.tree_util.tree_leaves(moved)])
+
+    def _point(self, vector: np.ndarray) -> Any:
+        return jax.tree_util.tree_map(jnp.asarray, self._function.space.point(vector, double=self._function.double))
+
+
+class Torch:
+    """PyTorch's autograd."""
+
+    kind = "PyTorch autograd"
+    repeatable = True
+
+    def __init__(self, f: Callable[[Any], Any], function: Function) -> None:
+        self._f, self._function, self.eps = f, function, function.eps
+
+    def rows(self, vector: np.ndarray, combine: np.ndarray) -> np.ndarray:
+        import torch
+
+        space = self._function.space
+        point = space.point(vector, double=self._function.double)
+        leaves, structure = jax.tree_util.tree_flatten(point)
+        for leaf in leaves:
+            leaf.requires_grad_(True)
+        with torch.enable_grad():
+            outputs = jax.tree_util.tree_leaves(self._f(structure.unflatten(leaves)))
+            whole = torch.cat([output.reshape(-1) for output in outputs])
+            if not whole.requires_grad:
+                raise UsageError("f's result does not depend on x as PyTorch sees it: is there a .detach() or .item()?")
+            found = []
+            for row in combine:
+                total = torch.dot(whole, torch.as_tensor(row, dtype=whole.dtype))
+                parts = torch.autograd.grad(total, leaves, retain_graph=True, allow_unused=True)
+                found.append(
+                    np.concatenate(
+                        [
+                            np.zeros(leaf.numel()) if part is None else part.detach().double().numpy().reshape(-1)
+                            for leaf, part in zip(leaves, parts, strict=True)
+                        ]
+                    )
+                )
+        return np.stack(found)
+
+
+def source_of(f: Callable[[Any], Any], gradient: Any, function: Function) -> Source:
+    """Return the gradient given, or else what the library of the point differentiates f with."""
+    if gradient is not None:
+        return Given(gradient, function)
+    libraries = function.space.libraries
+    if "torch" in libraries:
+        if libraries != {"torch"}:
+            raise UsageError(f"x mixes PyTorch tensors with arrays of {sorted(libraries - {'torch'})}; give one kind")
+        return Torch(f, function)
+    return Jax(f, function)
+
+
+def _shaped(result: Any, row: np.ndarray) -> Any:
+    """Return a row over all outputs in the shape and precision of what f returned."""
+    leaves, structure = jax.tree_util.tree_flatten(result)
+    parts, start = [], 0
+    for leaf in leaves:
+        part = row[start : start + leaf.size].reshape(leaf.shape)
+        parts.append(jnp.asarray(part, leaf.dtype))
+        start += leaf.size
+    return structure.unflatten(parts)
