@@ -14,11 +14,14 @@ if TYPE_CHECKING:
     from thalweg import (
         artifacts,
         data,
+        gradients,
+        landscapes,
         losses,
         models,
         optimizers,
         paths,
         penalties,
+        plot,
         schedules,
         search,
         selection,
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
     from thalweg.defaults import default_space
     from thalweg.errors import DataError, DivergedError, ThalwegError, UsageError
     from thalweg.fitted import FittedModel
+    from thalweg.gradients import gradcheck, gradgradcheck
     from thalweg.paths import PathSolution, path
     from thalweg.ranges import choice, integers, log_uniform, uniform
     from thalweg.recipe import Recipe
@@ -62,6 +66,8 @@ _HOMES = {
     "choice": "ranges",
     "default_space": "defaults",
     "fit": "sweeps",
+    "gradcheck": "gradients",
+    "gradgradcheck": "gradients",
     "grid": "search",
     "integers": "ranges",
     "load": "data",
@@ -77,11 +83,14 @@ _HOMES = {
 _ROOMS = (
     "artifacts",
     "data",
+    "gradients",
+    "landscapes",
     "losses",
     "models",
     "optimizers",
     "paths",
     "penalties",
+    "plot",
     "schedules",
     "search",
     "selection",
@@ -110,8 +119,12 @@ __all__ = [
     "data",
     "default_space",
     "fit",
+    "gradcheck",
+    "gradgradcheck",
+    "gradients",
     "grid",
     "integers",
+    "landscapes",
     "load",
     "load_model",
     "load_recipe",
@@ -122,6 +135,7 @@ __all__ = [
     "path",
     "paths",
     "penalties",
+    "plot",
     "sample",
     "save_recipe",
     "schedules",

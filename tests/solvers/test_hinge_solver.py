@@ -157,7 +157,7 @@ def test_every_spectrum_serves(kind: str) -> None:
 
 def test_a_low_rank_spectrum_bounds_what_it_leaves_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """The mean variance of the other directions, which preconditioners take, would let the iteration diverge."""
-    monkeypatch.setattr("thalweg.solvers.spectrum._RANK", 3)
+    monkeypatch.setattr("thalweg.solvers.spectrum.RANK", 3)
     features, labels = make(count=90, width=20)
     features = features * np.r_[np.full(6, 5), np.full(14, 0.05)].astype(np.float32)
     solved(problem_of(features, labels, [1e-1, 1e-2]), "low-rank")

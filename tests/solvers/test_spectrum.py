@@ -34,7 +34,7 @@ def test_gram_spans_what_the_examples_span():
 
 
 def test_low_rank_finds_the_leading_vectors_and_the_mean_of_the_rest(monkeypatch):
-    monkeypatch.setattr("thalweg.solvers.spectrum._RANK", 5)
+    monkeypatch.setattr("thalweg.solvers.spectrum.RANK", 5)
     x = features()
     found, whole = decompose(x, "low-rank"), decompose(x, "full")
     np.testing.assert_allclose(found.values, whole.values[:5], rtol=1e-4)

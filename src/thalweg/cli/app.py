@@ -28,6 +28,7 @@ for _order, (_name, _home, _help) in enumerate(
         ("sweep", "train", "Search recipes, select on validation, score the test split once, write the run folder."),
         ("fit", "train", "Train one recipe, score the test split once, write the run folder."),
         ("path", "path", "Fit certified optima for a range of penalty strengths, choose by cross-validation."),
+        ("gradcheck", "gradcheck", "Check a gradient: where it is wrong, how much, how sure that is."),
         ("predict", "use", "Predict the class of every example: a table of name and class on stdout."),
         ("score", "use", "Score a model on labelled data; classes are matched by name."),
         ("info", "use", "Say what is in a data set, a run folder or a model file."),
@@ -54,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def run(arguments: list[str]) -> int:
     """Run one command and return its exit code: 0 done, 2 usage, 3 data, 4 every trial
-    diverged, 130 interrupted, 1 a fault of ours."""
+    diverged, 130 interrupted, 1 a fault of ours. `gradcheck` has its own: 0 pass, 1 fail, 3 inconclusive."""
     try:
         result = app(arguments, exit_on_error=False, print_error=False)
     except CycloptsError as error:

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import jax
 import numpy as np
 
 from thalweg.errors import UsageError
@@ -20,8 +19,9 @@ from thalweg.gradients.search import DIRECTIONS, Line, draw, entry, groups, loca
 from thalweg.gradients.sources import Source, source_of
 from thalweg.gradients.space import Space
 from thalweg.gradients.verdict import Entry, Verdict
+from thalweg.precision import double
 
-__all__ = ["check", "gradcheck"]
+__all__ = ["Settings", "check", "check_options", "gradcheck"]
 
 _EVERY = 100  # entries that are checked one by one
 _WRONG = 4  # entries that are named
@@ -86,8 +86,8 @@ def gradcheck(
 
     Sources: Squire and Trapp 1998 (complex step), Ridders 1982 (error bars by extrapolation).
     """
-    _check_options(rtol, atol, every, directions)
-    with jax.enable_x64(True):
+    check_options(rtol, atol, every, directions)
+    with double():
         space = Space(x)
         function = Function(f, space)
         source = source_of(f, gradient, function)
@@ -107,7 +107,7 @@ class Settings:
     plant: bool = True
 
 
-def _check_options(rtol: float | None, atol: float | None, every: int, directions: int) -> None:
+def check_options(rtol: float | None, atol: float | None, every: int, directions: int) -> None:
     for name, value in (("rtol", rtol), ("atol", atol)):
         if value is not None:
             check_number("gradcheck", name, value, least=0)
@@ -243,7 +243,9 @@ class _Run:
         reasons += [text for text in dict.fromkeys(one.reason for _, _, one in decided) if text]
         if status == "inconclusive" and not decided:
             reasons += list(dict.fromkeys(one.reason for line in self.lines for one in line.found if one.reason))
-        named = [self._entry(index, claim, one) for index, claim, one in decided[:_WRONG]]
+        q = problem.outputs
+        each = {(index, claim % q): (index, claim, one) for index, claim, one in reversed(decided)}  # modes apart
+        named = [self._entry(*item) for item in list(each.values())[::-1][:_WRONG]]
         if self.lost is not None and not named:
             named = [_along(self.lost)]
         return Verdict(
@@ -275,12 +277,9 @@ class _Run:
 
     def _entry(self, index: int, claim: int, one: Agreement) -> Entry:
         space, scale = self.problem.function.space, self.alone[index].direction[index]
-        leaf = space.leaf_of(index)
-        where = tuple(int(i) for i in np.unravel_index(index - leaf.start, leaf.shape)) if leaf.shape else ()
         output = claim % self.problem.outputs if self.problem.outputs > 1 else None
-        name = f"x{space.name(index)}"
         sides = None if one.sides is None else (one.sides[0] / scale, one.sides[1] / scale)
-        return Entry(name, where, leaf.name, one.claimed / scale, one.found / scale, one.error / scale, output, sides)
+        return Entry.at(space, index, one.claimed / scale, one.found / scale, one.error / scale, output, sides)
 
     def _modes(self, status: str) -> str:
         """Say which modes of autodiff were compared, or which of them is wrong."""

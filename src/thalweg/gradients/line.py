@@ -8,9 +8,10 @@ removes the first terms (Richardson 1911; Ridders 1982):
 
 The bar of each is how far it is from its own predecessor, which is larger than its
 error wherever the sequence converges at all, kinks and fractional powers included,
-plus rounding; and no less than what smaller steps contradict it by. The estimate with the smallest bar counts. σ is the larger of the
-machine's precision and what the differences at the smallest steps scatter by, so that
-functions which compute in less than their precision are found out.
+plus rounding; and no less than what smaller steps contradict it by. The estimate with
+the smallest bar counts. σ is the larger of the machine's precision and what the differences
+at the smallest steps scatter by, so that functions which compute in less than their
+precision are found out.
 
 At a kink the one-sided differences (g(t) − g(0))/t and (g(0) − g(−t))/t keep apart
 as t shrinks; where g is smooth they approach each other in proportion to t.

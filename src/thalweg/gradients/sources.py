@@ -76,10 +76,10 @@ class Jax:
         try:
             result, pull = jax.vjp(self._f, point)
         except Exception as error:
-            raise UsageError(
-                f"JAX cannot differentiate f ({type(error).__name__}: {error}); "
-                "give gradient=, or write f with jax.numpy"
-            ) from error
+            first = (str(error).strip() or "no message").splitlines()[0]
+            by_numpy = isinstance(error, jax.errors.TracerArrayConversionError)
+            why = "it uses NumPy" if by_numpy else f"{type(error).__name__}: {first}"
+            raise UsageError(f"JAX cannot differentiate f: {why}; give gradient=, or write f with jax.numpy") from error
         rows = [space.vector(pull(_shaped(result, row))[0], "gradient") for row in combine]
         return np.stack(rows)
 
@@ -115,7 +115,7 @@ class Torch:
         for leaf in leaves:
             leaf.requires_grad_(True)
         with torch.enable_grad():
-            outputs = jax.tree_util.tree_leaves(self._f(structure.unflatten(leaves)))
+            outputs = jax.tree_util.tree_leaves(self._f(jax.tree_util.tree_unflatten(structure, leaves)))
             whole = torch.cat([output.reshape(-1) for output in outputs])
             if not whole.requires_grad:
                 raise UsageError("f's result does not depend on x as PyTorch sees it: is there a .detach() or .item()?")
@@ -154,4 +154,4 @@ def _shaped(result: Any, row: np.ndarray) -> Any:
         part = row[start : start + leaf.size].reshape(leaf.shape)
         parts.append(jnp.asarray(part, leaf.dtype))
         start += leaf.size
-    return structure.unflatten(parts)
+    return jax.tree_util.tree_unflatten(structure, parts)

@@ -48,7 +48,8 @@ class Space:
     """What a point looks like, and so how a vector (n,) float64 becomes one."""
 
     def __init__(self, x: Any, what: str = "x") -> None:
-        paths, self._structure = jax.tree_util.tree_flatten_with_path(x)
+        paths, structure = jax.tree_util.tree_flatten_with_path(x)
+        self._structure: Any = structure
         if not paths:
             raise UsageError(f"{what} holds no array; give the point at which the gradient is to be checked")
         leaves: list[Leaf] = []
@@ -75,15 +76,21 @@ class Space:
 
     def name(self, index: int) -> str:
         """Return how an entry of the point is written: ``['w'][2, 3]``."""
+        where = self.index(index)
+        return f"{self.leaf_of(index).name}[{', '.join(map(str, where))}]" if where else self.leaf_of(index).name
+
+    def index(self, index: int) -> tuple[int, ...]:
+        """Return where in its leaf an entry stands."""
         leaf = self.leaf_of(index)
-        if not leaf.shape:
-            return leaf.name
-        where = np.unravel_index(index - leaf.start, leaf.shape)
-        return f"{leaf.name}[{', '.join(str(int(i)) for i in where)}]"
+        return tuple(int(i) for i in np.unravel_index(index - leaf.start, leaf.shape)) if leaf.shape else ()
 
     def point(self, vector: np.ndarray, *, double: bool = True) -> Any:
         """Return the tree for a vector, real or complex: in double precision, or that of the point given."""
         return self._structure.unflatten([_array(leaf, vector[leaf.span], double) for leaf in self.leaves])
+
+    def tree(self, rows: np.ndarray, lead: tuple[int, ...]) -> Any:
+        """Return rows (*lead, n) as a tree of NumPy arrays of shapes lead + the point's."""
+        return self._structure.unflatten([rows[..., leaf.span].reshape(lead + leaf.shape) for leaf in self.leaves])
 
     def vector(self, tree: Any, what: str) -> np.ndarray:
         """Return a tree shaped like the point, a gradient, as a vector; raise where its shapes are others."""
@@ -91,7 +98,7 @@ class Space:
 
     def rows(self, tree: Any, lead: tuple[int, ...], what: str) -> np.ndarray:
         """Return a tree whose leaves are ``lead`` + the point's shapes as a matrix (∏ lead, n)."""
-        structure = jax.tree_util.tree_structure(tree)
+        structure: Any = jax.tree_util.tree_structure(tree)
         if structure != self._structure:
             raise UsageError(f"{what} is {_described(tree)}; it must have the structure of x, {self._structure}")
         rows = int(np.prod(lead, dtype=int))

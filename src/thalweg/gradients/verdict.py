@@ -6,6 +6,8 @@ import math
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from thalweg.gradients.space import Space
+
 __all__ = ["Entry", "Verdict"]
 
 
@@ -21,6 +23,15 @@ class Entry:
     error: float
     output: int | None = None  # of several outputs
     sides: tuple[float, float] | None = None  # the slopes on the left and the right, at a kink
+
+    @classmethod
+    def at(
+        cls, space: Space, index: int, analytic: float, numeric: float, error: float,
+        output: int | None = None, sides: tuple[float, float] | None = None,
+    ) -> Entry:  # fmt: skip
+        """Return the record of entry ``index`` of a point."""
+        leaf = space.leaf_of(index)
+        return cls(f"x{space.name(index)}", space.index(index), leaf.name, analytic, numeric, error, output, sides)
 
     @property
     def relative_error(self) -> float:

@@ -15,6 +15,7 @@ from thalweg.paths.records import PathProgress
 from thalweg.paths.solutions import Found, collect
 from thalweg.paths.strengths import grid, largest
 from thalweg.paths.weightings import assign_folds, weighting
+from thalweg.solvers.memory import Sizes, working_memory
 from thalweg.solvers.problem import Problem
 from thalweg.solvers.solution import INTERRUPTED
 from thalweg.solvers.solve import default_tolerance, solve
@@ -88,11 +89,17 @@ def _problem(job: Job, base: Problem, loss: Loss, strengths: np.ndarray, matrix:
 
 
 def _check_memory(job: Job, shape: tuple[int, ...], classes: int) -> None:
-    """Refuse more optima than the machine can hold, before any is computed."""
+    """Refuse what the machine cannot hold, optima and the work on them, before any is computed."""
     examples, width = shape
     members = job.count * len(job.losses) * job.weightings
-    needed = 8 * job.weightings * examples + members * (8 * classes * (width + 1) + examples)
-    check_memory(f"path: {members:,} optima of {classes} x {width} weights", needed, "ask for fewer strengths or folds")
+    optima = 8 * job.weightings * examples + members * (8 * classes * (width + 1) + examples)
+    sizes = Sizes(examples, width, classes, job.count * job.weightings, job.weightings)
+    work = max(working_memory(sizes, loss, is_sparse=job.penalty != "l2") for loss in job.losses)
+    check_memory(
+        f"path: {members:,} optima of {classes} x {width} weights, and the work on them",
+        examples * width * 4 + optima + work,
+        "ask for fewer strengths or folds" if optima > work else "give fewer features, or train with thalweg sweep",
+    )
 
 
 def _announcement(job: Job, dataset: Dataset, training: Split, strengths: np.ndarray) -> str:

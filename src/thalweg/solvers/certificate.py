@@ -36,10 +36,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from thalweg.losses import Hinge
+from thalweg.precision import double
 from thalweg.solvers.problem import Problem
 from thalweg.solvers.products import pull_back, scores_of
 
-__all__ = ["Certificate", "certify"]
+__all__ = ["Certificate", "certify", "group"]
 
 _ROWS = 256  # members × classes taken together: enough for a matrix product's full rate
 _ENTRIES = 2**25  # scores held at once: 256 MiB
@@ -91,7 +92,7 @@ def certify(
     if isinstance(problem.loss, Hinge) != (multipliers is not None):
         raise ValueError("the hinge, and only the hinge, takes multipliers")
     means, shares = problem.class_means(), problem.class_shares()
-    width = max(1, min(_ROWS // problem.classes, _ENTRIES // (problem.classes * problem.examples)))
+    width = group(problem.classes, problem.examples)
     parts = []
     for start in range(0, len(problem), width):
         # A last group is filled up to a power of 2 with its last member, so that few sizes are compiled.
@@ -103,6 +104,11 @@ def certify(
     return Certificate(*whole)
 
 
+def group(classes: int, examples: int) -> int:
+    """Return how many members are certified together."""
+    return max(1, min(_ROWS // classes, _ENTRIES // (classes * examples)))
+
+
 def _certify(
     problem: Problem,
     weights: np.ndarray,
@@ -112,7 +118,7 @@ def _certify(
     shares: np.ndarray,
 ) -> Certificate:
     W = weights.astype(np.float64)
-    with jax.enable_x64(True):
+    with double():
         omega = problem.weightings[problem.rows]
         b = bias.astype(np.float64)
         pure = np.where(problem.ridge > 0, np.inf, problem.lasso)

@@ -20,13 +20,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from thalweg.precision import double
 from thalweg.solvers.certificate import Certificate, certify
 from thalweg.solvers.hinge_step import Control, Data, Point, Report, begin, step
 from thalweg.solvers.optima import Optima, Watch, statuses
 from thalweg.solvers.problem import Problem
 from thalweg.solvers.spectrum import Spectrum
 
-__all__ = ["solve_hinge"]
+__all__ = ["slots", "solve_hinge"]
 
 _ROWS = 96  # members × classes in the slots: narrower products run slower, wider ones start fewer members warm
 _ENTRIES = 2**21  # scores in the slots where a problem is small: its steps cost mostly their start
@@ -51,7 +52,7 @@ def solve_hinge(
     carries tolerances down to about 1e-5. Few features beside many examples at a
     weak penalty are the slow case: some thousand iterations, each of them cheap.
     """
-    with jax.enable_x64(True):
+    with double():
         run = _Run(problem, _data(problem, spectrum), tolerance, iterations)
         run.solve(watch)
     certificate = run.certificate()
@@ -130,23 +131,23 @@ class _Run:
         problem = self.problem
         # Strongest first, the weightings of a strength together: a slot's next member is then much like its last.
         queue = sorted(range(len(problem)), key=lambda m: (-problem.ridge[m], problem.rows[m]))
-        width = _width(problem)
+        width = slots(len(problem), problem.classes, problem.examples)
         # Measured: 0.3 × the objective is about right in the end, and that begins at C − 1.
-        slots: list[_Slot | None] = [_Slot(member, 0.3 * (problem.classes - 1)) for member in queue[:width]]
+        table: list[_Slot | None] = [_Slot(member, 0.3 * (problem.classes - 1)) for member in queue[:width]]
         del queue[:width]
         state = begin(self.data, width, problem.classes)
         kappa = _Kappa(problem, width)
-        while any(slots):
-            state, point, report = step(self.data, state, kappa.control(slots))
+        while any(table):
+            state, point, report = step(self.data, state, kappa.control(table))
             found = jax.tree.map(np.asarray, report)
-            for index, slot in enumerate(slots):
+            for index, slot in enumerate(table):
                 if slot is None or not self._ended(slot, index, point, found):
                     continue
                 if not math.isfinite(found.value[index]):
                     state = jax.tree.map(lambda x, i=index: x.at[i].set(0), state)
-                slots[index] = _Slot(queue.pop(0), slot.rho) if queue else None
-            if watch is not None and watch(len(problem) - len(queue) - sum(slot is not None for slot in slots)):
-                for index, slot in enumerate(slots):
+                table[index] = _Slot(queue.pop(0), slot.rho) if queue else None
+            if watch is not None and watch(len(problem) - len(queue) - sum(slot is not None for slot in table)):
+                for index, slot in enumerate(table):
                     if slot is not None and slot.age > 0:  # one that was taken up just now has no point yet
                         self._certified(slot, index, point, found)
                 return
@@ -216,6 +217,7 @@ class _Kappa:
         return Control(jnp.asarray(ridge), jnp.asarray(rho), self._kappa)
 
 
-def _width(problem: Problem) -> int:
-    most = max(math.ceil(_ROWS / problem.classes), _ENTRIES // (problem.classes * problem.examples))
-    return max(1, min(len(problem), most))
+def slots(members: int, classes: int, examples: int) -> int:
+    """Return how many slots suit the problem."""
+    most = max(math.ceil(_ROWS / classes), _ENTRIES // (classes * examples))
+    return max(1, min(members, most))

@@ -14,6 +14,7 @@ from jax.flatten_util import ravel_pytree
 
 from thalweg.errors import UsageError
 from thalweg.fields import check_flag, check_integer, check_number
+from thalweg.precision import double
 from thalweg.solvers.descent import OUTCOMES, Method, Objective, Result, minimize
 from thalweg.solvers.solution import Solution
 
@@ -134,13 +135,6 @@ def check_plain(owner: str, name: str, value: Any) -> None:
     """Raise a UsageError unless value is one number: a solver's settings are not searched over."""
     if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
         raise UsageError(f"{owner}: {name} is {value!r}; give one number")
-
-
-def double() -> Any:
-    """Return a context in which JAX computes in float64."""
-    if hasattr(jax, "enable_x64"):
-        return jax.enable_x64(True)
-    return jax.experimental.enable_x64(True)  # type: ignore[attr-defined]  # before JAX 0.8
 
 
 def _floats(owner: str, start: Any) -> Any:

@@ -20,6 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from thalweg.precision import double
 from thalweg.solvers.certificate import Certificate, certify
 from thalweg.solvers.optima import Optima, Watch, statuses
 from thalweg.solvers.problem import Problem
@@ -27,7 +28,7 @@ from thalweg.solvers.softmax_step import Control, Data, State, begin, step
 from thalweg.solvers.spectrum import Spectrum
 from thalweg.solvers.warm_starts import WarmStarts
 
-__all__ = ["solve_softmax"]
+__all__ = ["slots", "solve_softmax"]
 
 _ROWS = 96  # members × classes in the slots: narrower products run slower, wider ones start fewer members warm
 _ENTRIES = (
@@ -59,7 +60,7 @@ def solve_softmax(
     """
     shape = (len(problem), problem.classes, problem.features.shape[1])
     run = _Run(problem, np.zeros(shape), np.zeros(shape[:2]), np.zeros(len(problem), int), iterations, watch)
-    with jax.enable_x64(True):
+    with double():
         data = _data(problem, spectrum)
         certificate = _of_nothing(problem)
         left = np.arange(len(problem))
@@ -129,13 +130,13 @@ class _Run:
 
     def solve(self, data: Data, members: np.ndarray, dtype: Any, aim: float) -> None:
         """Solve some members: in float32 from nothing, in float64 from the weights they have."""
-        slots = _width(self.problem, len(members))
+        width = slots(len(members), self.problem.classes, *self.problem.features.shape)
         again = dtype == np.float64
-        warm = WarmStarts(self.problem.take(members), _STRIDE if slots < len(members) else 1)
+        warm = WarmStarts(self.problem.take(members), _STRIDE if width < len(members) else 1)
         queue = [int(members[m]) for m in warm.order]
         place = {int(m): i for i, m in enumerate(members)}
-        table = _Table(self.problem, slots, dtype)
-        state = begin(slots, self.problem.classes, data, dtype)
+        table = _Table(self.problem, width, dtype)
+        state = begin(width, self.problem.classes, data, dtype)
         while queue or table.busy:
             for slot in table.free():
                 if not queue:
@@ -171,12 +172,11 @@ def _estimate(state: State, squares: np.ndarray, ridge: np.ndarray) -> np.ndarra
     return (squares / (4 * ridge) + bias) / np.asarray(state.value)
 
 
-def _width(problem: Problem, members: int) -> int:
+def slots(members: int, classes: int, examples: int, features: int) -> int:
     """Return how many slots: what suits the problem, or for fewer members a power of 2, so that few are compiled."""
-    per_member = problem.classes * problem.examples
-    most = max(math.ceil(_ROWS / problem.classes), _ENTRIES // per_member)
+    most = max(math.ceil(_ROWS / classes), _ENTRIES // (classes * examples))
     # A slot keeps L-BFGS's pairs and a few more arrays of the weights' size, in float64 at worst.
-    most = max(1, min(most, _MEMORY // (8 * 24 * problem.classes * problem.features.shape[1])))
+    most = max(1, min(most, _MEMORY // (8 * 24 * classes * features)))
     return min(most, 1 << (members - 1).bit_length())
 
 

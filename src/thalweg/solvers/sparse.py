@@ -29,7 +29,7 @@ __all__ = ["solve_sparse"]
 
 _AIM = 0.5  # of the tolerance: the certificate may come out a little above the estimate
 _STRIDE = 2.0  # between a strength and the start it is solved from; beyond it, strengths in between are visited
-_LANES = 2  # members at a time; as many as there are weightings, where they are more
+LANES = 2  # members at a time; as many as there are weightings, where they are more
 _BETWEEN_MOST = 60
 _BETWEEN = 0.03  # the gap at which those are left
 _JOIN = 0.1  # of the weights that are not 0: so many may join them in a strength's first step;
@@ -107,7 +107,7 @@ class _Run:
         them: so what it finds does not hang on how fast the others were.
         """
         order = [int(member) for member in np.argsort(-self.problem.lasso, kind="stable")]
-        lanes = max(_LANES, len(self.problem.weightings))
+        lanes = max(LANES, len(self.problem.weightings))
         began: list[Future[None]] = []
         cores = os.cpu_count() or 1
         # NumPy's and SciPy's BLAS each keep threads that spin: more of them than cores slow each other down.

@@ -27,9 +27,9 @@ __all__ = ["KINDS", "Spectrum", "decompose", "plan"]
 KINDS = ("full", "gram", "low-rank", "plain")
 
 # Below this width float64 costs next to nothing, and resolves near-duplicate features.
-_FLOAT64_WIDTH = 1024
-_RANK = 512
-_OVERSAMPLING = 32
+FLOAT64_WIDTH = 1024
+RANK = 512
+OVERSAMPLING = 32
 _POWER_STEPS = 2
 
 
@@ -69,7 +69,7 @@ def decompose(features: np.ndarray, kind: str = "auto", *, rows: int = 320, seed
     if kind == "gram":
         return _from_examples(features)
     if kind == "low-rank":
-        return _low_rank(features, min(_RANK, count, width), seed)
+        return _low_rank(features, min(RANK, count, width), seed)
     if kind == "plain":
         return Spectrum(np.zeros(0, np.float32), np.zeros((width, 0), np.float32), _trace(features) / width, kind)
     raise UsageError(f"spectrum is {kind!r}; it must be one of auto, {', '.join(KINDS)}{nearest(kind, KINDS)}")
@@ -77,7 +77,7 @@ def decompose(features: np.ndarray, kind: str = "auto", *, rows: int = 320, seed
 
 def _second_moment(features: np.ndarray) -> np.ndarray:
     count, width = features.shape
-    if width > _FLOAT64_WIDTH:
+    if width > FLOAT64_WIDTH:
         return (features.T @ features) / np.float32(count)
     total = np.zeros((width, width))
     for start in range(0, count, 8192):
@@ -113,7 +113,7 @@ def _from_examples(features: np.ndarray) -> Spectrum:
 def _low_rank(features: np.ndarray, rank: int, seed: int) -> Spectrum:
     """Randomised subspace iteration (Halko, Martinsson and Tropp 2011, algorithm 4.4), then Rayleigh-Ritz."""
     count, width = features.shape
-    columns = min(rank + _OVERSAMPLING, width, count)
+    columns = min(rank + OVERSAMPLING, width, count)
     basis = np.random.default_rng(seed).standard_normal((width, columns), np.float32)
     for _ in range(_POWER_STEPS):
         basis = scipy.linalg.qr(features.T @ (features @ basis), mode="economic", check_finite=False)[0]
@@ -143,12 +143,12 @@ def plan(count: int, width: int, rows: int) -> str:
 
     An iteration costs two products of ``rows`` with the features, and two with the vectors.
     """
-    rank = min(_RANK, count, width)
+    rank = min(RANK, count, width)
     both = 2 * width * count
     seconds = {
         "full": both * width / 2 * _PRODUCT + _EIGH * width**3,
         "gram": both * count * 1.5 * _PRODUCT + _EIGH * count**3,
-        "low-rank": both * (rank + _OVERSAMPLING) * (2 * _POWER_STEPS + 1) * _PRODUCT,
+        "low-rank": both * (rank + OVERSAMPLING) * (2 * _POWER_STEPS + 1) * _PRODUCT,
         "plain": 0.0,
     }
     ranks = {"full": width, "gram": count, "low-rank": rank, "plain": 0}

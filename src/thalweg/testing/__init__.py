@@ -1,5 +1,7 @@
 """Conformance checks, one per protocol: run yours over a new loss, penalty, schedule, optimizer, model or reader.
 
+And `assert_gradient`, for any function whatever.
+
 Each takes one concrete part (numbers, no ranges), returns nothing, and raises an
 AssertionError that says what is wrong and what would be right:
 
@@ -8,10 +10,19 @@ AssertionError that says what is wrong and what would be right:
 """
 
 from thalweg.testing.data import check_dataset
+from thalweg.testing.gradients import assert_gradient
 from thalweg.testing.losses import check_loss
 from thalweg.testing.models import check_model
 from thalweg.testing.optimizers import check_optimizer
 from thalweg.testing.penalties import check_penalty
 from thalweg.testing.schedules import check_schedule
 
-__all__ = ["check_dataset", "check_loss", "check_model", "check_optimizer", "check_penalty", "check_schedule"]
+__all__ = [
+    "assert_gradient",
+    "check_dataset",
+    "check_loss",
+    "check_model",
+    "check_optimizer",
+    "check_penalty",
+    "check_schedule",
+]

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from thalweg.errors import UsageError
+from thalweg.precision import double
 
 __all__ = [
     "attempt", "check_attributes", "check_bad_numbers", "check_batching", "check_close", "check_deterministic",
@@ -44,13 +45,6 @@ def attempt(part: Any, what: str) -> Iterator[None]:
     except Exception as error:
         first = (str(error).strip() or "no message").splitlines()[0]
         raise AssertionError(f"{name_of(part)}: {what} raised {type(error).__name__}: {first}") from error
-
-
-def double() -> Any:
-    """Return a context in which JAX computes in float64."""
-    if hasattr(jax, "enable_x64"):
-        return jax.enable_x64(True)
-    return jax.experimental.enable_x64(True)  # type: ignore[attr-defined]  # before JAX 0.8
 
 
 def check_close(part: Any, what: str, actual: Any, expected: Any, *, rtol: float, atol: float = 0.0) -> None:
