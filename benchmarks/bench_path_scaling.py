@@ -73,8 +73,6 @@ def timed(features: np.ndarray, labels: np.ndarray, strengths: np.ndarray, kind:
 
 
 def bench_cost() -> None:
-    import matplotlib.pyplot as plt
-
     rows, curves = [], {}
     for name, values in GRIDS.items():
         for value in values:
@@ -91,11 +89,28 @@ def bench_cost() -> None:
     rows += [[f"slope over the last three: {n}", f"{slope:.2f}", "", "", "", "", ""] for n, slope in fit.items()]
     table("Seconds of a path as one size grows; base " + str(BASE),
           ["grows", "to", "set-up", "solve", "spectrum", "median iterations", "bound"], rows, "path_cost")  # fmt: skip
-    figure, axes = plt.subplots(1, 4, figsize=(12, 3), sharey=True, layout="constrained")
+    draw_cost(curves)
+
+
+def draw_cost(curves: dict[str, list[float]]) -> None:
+    """Draw seconds against each size, with a line of slope 1 through the last point to compare with."""
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import NullFormatter, NullLocator
+
+    figure = Figure(figsize=(12, 3.2), layout="constrained")
+    axes = figure.subplots(1, 4, sharey=True)
     for axis, (name, values) in zip(axes, GRIDS.items(), strict=True):
-        axis.loglog(values, curves[name], "o-")
+        axis.loglog(values, curves[name], "o-", label="measured")
+        straight = [curves[name][-1] * value / values[-1] for value in values]
+        axis.loglog(values, straight, ":", color="grey", label="in proportion")
+        axis.xaxis.set_minor_locator(NullLocator())
+        axis.set_xticks(values, [f"{value:,}" for value in values])
+        axis.set_yticks((0.5, 1, 2, 5, 10, 20), ("0.5", "1", "2", "5", "10", "20"))
+        axis.yaxis.set_minor_formatter(NullFormatter())
+        axis.grid(alpha=0.3)
         axis.set_xlabel(name)
     axes[0].set_ylabel("seconds, set-up included")
+    axes[0].legend(frameon=False)
     figure.savefig(RESULTS / "path_cost.png", dpi=120)
 
 

@@ -81,7 +81,7 @@ def dense(wide, weighting, weights, ridge):
 
 @pytest.mark.parametrize(("most", "rows"), [(12_000, 8192), (1, 8192), (12_000, 7)])
 def test_the_hessian_is_that_of_autodiff(most, rows, monkeypatch):
-    monkeypatch.setattr(sparse_curvature, "MOST", most)
+    monkeypatch.setattr(sparse_curvature, "_MOST", most)
     monkeypatch.setattr(sparse_curvature, "_ROWS", rows)
     wide, weighting, weights, p = problem()
     exact = dense(wide, weighting, weights, 0.3)

@@ -197,7 +197,7 @@ def test_a_start_far_away_is_as_good():
 
 @pytest.mark.parametrize("most", [12_000, 1])
 def test_one_class_at_a_time_finds_the_same(most, monkeypatch):
-    monkeypatch.setattr("thalweg.solvers.sparse_curvature.MOST", most)
+    monkeypatch.setattr("thalweg.solvers.sparse_curvature._MOST", most)
     x, y = made(seed=3)
     found = solve_sparse(posed(x, y, strongest(x, y) * np.array([0.3, 0.01])), tolerance=1e-7)
     assert found.statuses == (CONVERGED,) * 2

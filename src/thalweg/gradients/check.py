@@ -88,7 +88,7 @@ def gradcheck(
     """
     check_options(rtol, atol, every, directions)
     with double():
-        space = Space(x)
+        space = Space(x, to_jax=gradient is None)
         function = Function(f, space)
         source = source_of(f, gradient, function)
         settings = Settings(rtol, atol, every, directions, seed, plant)
@@ -218,6 +218,8 @@ class _Run:
         except UsageError:
             return  # x was the only point asked for; f or its gradient need not be defined beside it
         every = np.arange(problem.size)
+        if not np.isfinite(second.rows).all():
+            return
         for _ in range(2):
             direction = draw(second, every, self.rng)
             found = second.settle(direction)

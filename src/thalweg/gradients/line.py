@@ -30,7 +30,7 @@ __all__ = ["Estimate", "Line"]
 _FIRST = 0.7390851332151607 * 2.0**-6
 _RATIO = 8.0
 _BEGIN = 3  # steps that are taken at once
-_FINEST = 9  # steps down to 6e-10
+_FINEST = 11  # steps down to 1e-11
 _COARSEST = 4  # steps up to 47
 _ROUNDING = 4.0  # σ's to allow for
 _SAFETY = 1.5
@@ -154,5 +154,8 @@ def _kink(apart: np.ndarray, noise: np.ndarray, small: np.ndarray) -> int:
     clear = (np.abs(apart) > 10 * noise) & small
     for last in range(len(apart) - 1, 1, -1):
         if clear[last - 2 : last + 1].all():
-            return last if abs(apart[last]) >= _KINK * abs(apart[last - 2]) else -1
+            stays = abs(apart[last]) >= _KINK * abs(apart[last - 2])
+            # Gone at a smaller step, where it would show: the kink lies beside the point.
+            gone = np.any((np.abs(apart) + 10 * noise < _KINK * abs(apart[last]))[last + 1 :])
+            return last if stays and not gone else -1
     return -1

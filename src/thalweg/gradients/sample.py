@@ -62,7 +62,7 @@ def sample_check(
     check_integer("sample_check", "num_checks", num_checks, least=1)
     check_number("sample_check", "h", h, above=0)
     with double():
-        space = Space(x)
+        space = Space(x, to_jax=gradient is None)
         function = Function(f, space)
         if function.outputs != 1:
             raise UsageError(f"f returned {function.outputs} numbers; sample_check takes an f that returns one")

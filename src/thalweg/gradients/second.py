@@ -62,7 +62,7 @@ def gradgradcheck(
     """
     check_options(rtol, atol, every, directions)
     with double():
-        space = Space(x)
+        space = Space(x, to_jax=gradient is None)
         slope = _gradient_of(f, space, gradient, np.random.default_rng(seed))
         function = Function(slope, space)
         source = source_of(slope, hessian, function)

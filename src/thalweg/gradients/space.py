@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -47,14 +47,17 @@ class Leaf:
 class Space:
     """What a point looks like, and so how a vector (n,) float64 becomes one."""
 
-    def __init__(self, x: Any, what: str = "x") -> None:
+    def __init__(self, x: Any, *, to_jax: bool = False) -> None:
+        """Take the point; ``to_jax`` hands NumPy arrays on as JAX's, for functions that JAX differentiates."""
+        what = "x"
         paths, structure = jax.tree_util.tree_flatten_with_path(x)
         self._structure: Any = structure
         if not paths:
             raise UsageError(f"{what} holds no array; give the point at which the gradient is to be checked")
         leaves: list[Leaf] = []
         for path, value in paths:
-            leaves.append(_leaf(jax.tree_util.keystr(path), value, sum(leaf.size for leaf in leaves), what))
+            leaf = _leaf(jax.tree_util.keystr(path), value, sum(leaf.size for leaf in leaves), what)
+            leaves.append(replace(leaf, library="jax") if to_jax and leaf.library != "torch" else leaf)
         self.leaves = tuple(leaves)
         self.size = sum(leaf.size for leaf in leaves)
         if self.size == 0:

@@ -43,7 +43,7 @@ class Entry:
         of = "" if self.output is None else f" of output {self.output}"
         if self.sides is not None:
             left, right = self.sides
-            slopes = f"slope {left:.6g} on the left, {right:.6g} on the right"
+            slopes = f"slope {left:.4g} on the left, {right:.4g} on the right"
             return f"{self.name}{of}: analytic {self.analytic:.9g}, a kink: {slopes}"
         if not math.isfinite(self.numeric):
             return f"{self.name}{of}: analytic {self.analytic:.9g}, no numeric derivative"

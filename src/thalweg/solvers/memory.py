@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 
 from thalweg.losses import Hinge
-from thalweg.solvers import certificate, hinge, softmax, sparse, sparse_curvature, spectrum
+from thalweg.solvers import certificate, hinge, softmax, sparse, spectrum
 
 __all__ = ["Sizes", "working_memory"]
 
@@ -18,7 +18,6 @@ _SCORES_CERTIFICATE = 6
 _WEIGHTS_SOFTMAX = 40  # (T, C, D): L-BFGS's pairs, and again as they move up by one; point, gradient, direction
 _WEIGHTS_HINGE = 8
 _EIGENVECTORS = 4  # (D, D): the matrix, LAPACK's copy, the vectors, the vectors in C order
-_HESSIANS = 3  # of a lane: the Hessian, the same while it grows, its factor
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,7 @@ class Sizes:
 
 
 def working_memory(sizes: Sizes, loss: object, *, is_sparse: bool) -> int:
-    """Estimate the bytes that solving takes at its peak, features and optima apart."""
+    """Estimate the bytes that solving surely takes at its peak, features and optima apart."""
     certifying = certificate.group(sizes.classes, sizes.examples)
     scores = min(certifying, sizes.members) * sizes.classes * sizes.examples * _DOUBLE * _SCORES_CERTIFICATE
     if is_sparse:
@@ -45,9 +44,9 @@ def working_memory(sizes: Sizes, loss: object, *, is_sparse: bool) -> int:
 
 def _sparse(sizes: Sizes) -> int:
     lanes = min(max(sparse.LANES, sizes.weightings), os.cpu_count() or 1, sizes.members)
-    pairs = min(sizes.classes * (sizes.features + 1), sparse_curvature.MOST)
+    # The Hessian grows with the weights that are not 0, which nobody knows beforehand; it is left out.
     scores = _DOUBLE * _SCORES_SOFTMAX * sizes.classes * sizes.examples
-    return lanes * (_SINGLE * (_HESSIANS * pairs**2 + sizes.examples * (sizes.features + 1)) + scores)
+    return _SINGLE * sizes.examples * (sizes.features + 1) + lanes * scores
 
 
 def _softmax(sizes: Sizes) -> int:

@@ -23,7 +23,7 @@ from thalweg.solvers.factor import Factor
 __all__ = ["Curvature", "System", "solve", "take"]
 
 _CORE = 0.6  # of the free pairs, factored once for a strength: the others come and go
-MOST = 12_000  # pairs whose joint Hessian is formed (0.6 GB, several times that as it grows); beyond, class by class
+_MOST = 12_000  # pairs whose joint Hessian is formed (0.6 GB, several times that as it grows); beyond, class by class
 _ROWS = 8192  # that are scaled at a time
 _ROUNDS = 40  # of conjugate gradients
 
@@ -53,7 +53,7 @@ class Curvature:
         """Add the pairs at ``columns`` (F,) of all features (N, D) that are ``free`` (C, F), where they are new."""
         new = free & (self._place[:, columns] < 0)
         count = np.count_nonzero(new) + np.count_nonzero(self._place >= 0)
-        if len(self._parts) == 1 and len(self._p) > 1 and count > MOST:
+        if len(self._parts) == 1 and len(self._p) > 1 and count > _MOST:
             self._parts = [_Part(np.array([label])) for label in range(len(self._p))]
             self._place[:] = -1
             new = free
