@@ -123,20 +123,25 @@ def test_results_in_float32(phase):
 
 
 @few
-@given(phases)
-def test_results_in_float32_that_nobody_announced(phase):
-    """The precision that is told is float64's; the scatter of the differences shows that it is less."""
-    estimate = estimated(lambda t: float(np.float32(math.sin(phase + t))), DOUBLE)
-    holds(estimate, math.cos(phase), kinks=True)
+@given(phases, st.sampled_from([np.float32, np.float16]), st.booleans())
+@example(0.0, np.float32, False)
+@example(2.0, np.float32, True)
+def test_a_lower_precision_that_nobody_announced(phase, dtype, of_the_result):
+    """The differences scatter by more than float64's rounding, so the bar grows; or f stands still, and is called flat.
 
+    Where f is 0 its rounding shrinks with the steps, and leaves the precision of the slope itself: allowed on top.
+    """
 
-@few
-@given(phases, st.sampled_from([np.float32, np.float16]))
-def test_points_that_f_rounds_to_a_lower_precision(phase, dtype):
     def g(t: float) -> float:
-        return float(np.sin(dtype(phase) + dtype(t)))
+        return float(dtype(np.sin(phase + t))) if of_the_result else float(np.sin(dtype(phase) + dtype(t)))
 
-    holds(estimated(g), math.cos(float(dtype(phase))), kinks=True)
+    slope = math.cos(phase if of_the_result else float(dtype(phase)))
+    estimate = estimated(g)
+    if estimate.flat[0]:
+        assert 0.5 * abs(slope) <= estimate.size[0]
+    else:
+        away = abs(float(estimate.value[0]) - slope)
+        assert away <= estimate.error[0] + np.finfo(dtype).eps * abs(slope)
 
 
 def test_a_function_that_is_defined_on_one_side_alone():
@@ -181,5 +186,5 @@ def test_several_outputs_keep_their_own_bars():
     estimate = line.estimate()
     assert len(estimate) == 4
     assert estimate.kink.tolist() == [False, True, False, False]
-    assert estimate.error[0] < 1e-9 < estimate.error[2] < 1e-5
+    assert estimate.error[0] < 1e-9 < estimate.error[2] < 1e-3
     assert np.isinf(estimate.error[3])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -50,7 +51,13 @@ _OPTIONS = {
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and leave with its exit code."""
-    sys.exit(run(sys.argv[1:] if arguments is None else list(arguments)))
+    try:
+        code = run(sys.argv[1:] if arguments is None else list(arguments))
+    except KeyboardInterrupt:
+        print("thalweg: interrupted", file=sys.stderr, flush=True)
+        # At once: threads that are still computing crash where Python's usual end takes their memory away.
+        os._exit(130)
+    sys.exit(code)
 
 
 def run(arguments: list[str]) -> int:
@@ -64,9 +71,6 @@ def run(arguments: list[str]) -> int:
     except ThalwegError as error:
         print(f"thalweg: {_visible(_as_options(str(error)))}", file=sys.stderr)
         return error.exit_code
-    except KeyboardInterrupt:
-        print("thalweg: interrupted", file=sys.stderr)
-        return 130
     except BrokenPipeError:
         # The reader of our output (head, less) has gone: no fault, and nothing more to say to it.
         sys.stdout = None

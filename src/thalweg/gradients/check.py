@@ -89,10 +89,15 @@ def gradcheck(
     check_options(rtol, atol, every, directions)
     with double():
         space = Space(x, to_jax=gradient is None)
-        function = Function(f, space)
+        function = Function(f, space, compiled=_by_jax(space, gradient))
         source = source_of(f, gradient, function)
         settings = Settings(rtol, atol, every, directions, seed, plant)
         return check(function, source, settings, what=f"gradient ({source.kind})")
+
+
+def _by_jax(space: Space, gradient: Any) -> bool:
+    """True where JAX differentiates f, and so can compile it."""
+    return gradient is None and "torch" not in space.libraries
 
 
 @dataclass(frozen=True)

@@ -34,10 +34,26 @@ def flat_output(result: Any, what: str = "f") -> np.ndarray:
     return whole
 
 
+class Compiled:
+    """A JAX function compiled, or called as it is where it cannot be: what looks at values in Python, say."""
+
+    def __init__(self, f: Callable[..., Any]) -> None:
+        self._plain = f
+        self._f: Callable[..., Any] = jax.jit(f)
+
+    def __call__(self, *arguments: Any) -> Any:
+        if self._f is not self._plain:
+            try:
+                return self._f(*arguments)
+            except Exception:  # of whatever kind: called plainly it either works or raises an error that says more
+                self._f = self._plain
+        return self._plain(*arguments)
+
+
 class Function:
     """f as a map from vectors (n,) to vectors (m,), in double precision where f can be called so."""
 
-    def __init__(self, f: Callable[[Any], Any], space: Space) -> None:
+    def __init__(self, f: Callable[[Any], Any], space: Space, *, compiled: bool = False) -> None:
         self._f, self.space = f, space
         self.evaluations = 0
         self.double = True
@@ -45,6 +61,8 @@ class Function:
         self._wide = True  # it returns numbers in double precision
         self.shape: tuple[int, ...] = ()  # of the result, where it is one array
         self.value = self._first()
+        if compiled:
+            self._compile(f)
         self.eps = float(np.finfo(np.float64 if self.double and self._wide else np.float32).eps)
 
     @property
@@ -108,6 +126,15 @@ class Function:
                 "fix its seed (a key or generator made anew inside f) and check again"
             )
         return first
+
+    def _compile(self, f: Callable[[Any], Any]) -> None:
+        """Call f compiled from now on, if that gives the same values: it was called plainly to see how it behaves."""
+        self._f = Compiled(f)
+        value = self._call(self.space.x)
+        if value.shape == self.value.shape and np.allclose(value, self.value, rtol=1e-4, atol=0):
+            self.value = value
+        else:
+            self._f = f
 
     def _single(self, x: np.ndarray) -> np.ndarray:
         try:

@@ -64,7 +64,7 @@ def gradgradcheck(
     with double():
         space = Space(x, to_jax=gradient is None)
         slope = _gradient_of(f, space, gradient, np.random.default_rng(seed))
-        function = Function(slope, space)
+        function = Function(slope, space, compiled=gradient is None and "torch" not in space.libraries)
         source = source_of(slope, hessian, function)
         settings = Settings(rtol, atol, every, directions, seed, plant)
         verdict = check(function, source, settings, what=f"second derivatives ({source.kind})")

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from thalweg.errors import UsageError
-from thalweg.gradients.function import Function
+from thalweg.gradients.function import Compiled, Function
 from thalweg.gradients.space import Space, numbers
 
 __all__ = ["Given", "Jax", "Source", "Torch", "source_of"]
@@ -69,24 +69,24 @@ class Jax:
 
     def __init__(self, f: Callable[[Any], Any], function: Function) -> None:
         self._f, self._function, self.eps = f, function, function.eps
+        self._push = Compiled(lambda point, direction: jax.jvp(f, (point,), (direction,))[1])
+        self._pull = Compiled(lambda point, rows: jax.vmap(lambda row: _pulled(f, point, row))(rows))
 
     def rows(self, vector: np.ndarray, combine: np.ndarray) -> np.ndarray:
         space = self._function.space
-        point = self._point(vector)
         try:
-            result, pull = jax.vjp(self._f, point)
+            pulled = self._pull(self._point(vector), jnp.asarray(combine))
         except Exception as error:
             first = (str(error).strip() or "no message").splitlines()[0]
             by_numpy = isinstance(error, jax.errors.TracerArrayConversionError)
             why = "it uses NumPy" if by_numpy else f"{type(error).__name__}: {first}"
             raise UsageError(f"JAX cannot differentiate f: {why}; give gradient=, or write f with jax.numpy") from error
-        rows = [space.vector(pull(_shaped(result, row))[0], "gradient") for row in combine]
-        return np.stack(rows)
+        return space.rows(pulled, (len(combine),), "gradient")
 
     def forward(self, vector: np.ndarray, direction: np.ndarray) -> np.ndarray | None:
         """Return the Jacobian times a direction by forward mode, or None where f has only reverse mode."""
         try:
-            _, moved = jax.jvp(self._f, (self._point(vector),), (self._point(direction),))
+            moved = self._push(self._point(vector), self._point(direction))
         except TypeError as error:
             if "custom_vjp" in str(error):
                 return None
@@ -146,7 +146,13 @@ def source_of(f: Callable[[Any], Any], gradient: Any, function: Function) -> Sou
     return Jax(f, function)
 
 
-def _shaped(result: Any, row: np.ndarray) -> Any:
+def _pulled(f: Callable[[Any], Any], point: Any, row: jax.Array) -> Any:
+    """Return the gradient of a combination of f's outputs, by reverse mode."""
+    result, pull = jax.vjp(f, point)
+    return pull(_shaped(result, row))[0]
+
+
+def _shaped(result: Any, row: jax.Array) -> Any:
     """Return a row over all outputs in the shape and precision of what f returned."""
     leaves, structure = jax.tree_util.tree_flatten(result)
     parts, start = [], 0
