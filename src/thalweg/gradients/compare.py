@@ -12,19 +12,25 @@ from thalweg.gradients.line import Estimate, Line
 __all__ = ["Agreement", "ComplexStep", "Rule", "Sizes", "compare", "settle"]
 
 _SHARP = 1e-6  # relative error bar at which no further steps are taken
-_BLUNT = 1e-3  # relative error bar beyond which agreement proves too little
-_MINOR = 1e-6  # of the largest term of the gradient: within this an entry is 0 for all that it does
+_CLEAR = 4.0  # error bars that a claim must be off by to count as wrong: bars are no proofs where f is rough
 _FAINT = 1e-9  # of |f| per unit of x, where the whole gradient is 0
 _TINY = 1e-290
+_SHOWN = 1e-3  # relative error bar of a real difference within which agreement says something
 _STEP = 1e-30  # of complex steps: its square vanishes beside 1
 
 
 @dataclass(frozen=True)
 class Rule:
-    """How far a claim may be from the derivative: ``atol + rtol |derivative|``, bars apart."""
+    """How far a claim may be from the derivative: ``atol + rtol |derivative|``, bars apart.
+
+    ``blunt`` is the relative error bar beyond which agreement proves too little; below ``minor`` times the
+    gradient's largest term an entry is 0 for all that it does.
+    """
 
     rtol: float
     atol: float = 0.0
+    blunt: float = 1e-3
+    minor: float = 1e-6
 
     def allowed(self, claimed: float, found: float) -> float:
         return self.atol + self.rtol * max(abs(claimed), abs(found))
@@ -71,7 +77,7 @@ class ComplexStep:
         if np.any(apart & np.isfinite(lines.error) & ~lines.kink):
             self.refused = True
             return None
-        if np.any(lines.error <= _BLUNT * np.abs(lines.value)):
+        if np.any(lines.error <= _SHOWN * np.abs(lines.value)):
             self.agreed += 1
         return found
 
@@ -87,11 +93,11 @@ class Sizes:
     values: np.ndarray
     terms: np.ndarray
 
-    def minor(self, lines: Estimate, i: int) -> float:
+    def minor(self, lines: Estimate, i: int, rule: Rule) -> float:
         """Return below what a derivative counts as 0."""
         if self.terms[i] > 0:
-            return float(_MINOR * self.terms[i])
-        return float(max(_MINOR * lines.size[i], _FAINT * abs(self.values[i]), _TINY))
+            return float(rule.minor * self.terms[i])
+        return float(max(rule.minor * lines.size[i], _FAINT * abs(self.values[i]), _TINY))
 
 
 def settle(line: Line, claims: np.ndarray, doubts: np.ndarray, sizes: Sizes, rule: Rule) -> list[Agreement]:
@@ -114,7 +120,7 @@ def _settled(lines: Estimate, i: int, claim: float, doubt: float, sizes: Sizes, 
     if lines.kink[i]:
         return False
     size = max(abs(claim), abs(lines.value[i]))
-    sharp = max(_SHARP * size, rule.atol, 1e-3 * sizes.minor(lines, i))
+    sharp = max(_SHARP * size, rule.atol, 1e-3 * sizes.minor(lines, i, rule))
     near = abs(claim - lines.value[i]) <= lines.error[i] + doubt + rule.allowed(claim, lines.value[i])
     return bool(near and lines.error[i] <= max(sharp, 0.1 * rule.allowed(claim, lines.value[i])))
 
@@ -137,7 +143,7 @@ def compare(lines: Estimate, i: int, claim: float, doubt: float, sizes: Sizes, r
     away = abs(claim - found)
     if away <= threshold:
         size = max(abs(claim), abs(found))
-        blunt = max(_BLUNT * size, rule.atol, sizes.minor(lines, i))
+        blunt = max(rule.blunt * size, rule.atol, sizes.minor(lines, i, rule))
         if threshold <= max(blunt, 2 * allowed):
             return outcome("pass")
         return outcome("inconclusive", "rounding, noise or a jump of f hides errors of this size")
@@ -145,6 +151,8 @@ def compare(lines: Estimate, i: int, claim: float, doubt: float, sizes: Sizes, r
         near = abs(claim - lines.size[i] * np.sign(claim)) <= 0.5 * abs(claim)
         if near:
             return outcome("inconclusive", "f moves in steps: it computes in less than the precision of x")
+    if away <= threshold + (_CLEAR - 1) * error:
+        return outcome("inconclusive", "off by more than the error bar, but not clearly")
     return outcome("fail")
 
 

@@ -112,7 +112,10 @@ class Function:
                 raise UsageError(f"f raised {type(error).__name__} at x: {error}") from error
             self.double = False
             first = self._single(x)
-            self.note = f"f does not take float64 ({type(error).__name__}), so it is checked in float32"
+            self.note = (
+                f"f does not take float64 ({type(error).__name__}), so it is checked in float32: "
+                "what f closes over in float64 would make the check sharper"
+            )
         if first.dtype.kind == "c":
             raise UsageError("f returned complex numbers; check its real and its imaginary part apart")
         bad = np.flatnonzero(~np.isfinite(first))

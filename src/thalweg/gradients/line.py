@@ -67,7 +67,7 @@ class Line:
 
     def refine(self) -> bool:
         """Add a smaller step, or after the smallest a larger one; return False where there are no more."""
-        if self._finer < _FINEST:
+        if self._finer < _FINEST and _FIRST * _RATIO**-self._finer > self._eps / _RATIO:
             self._add(_FIRST * _RATIO**-self._finer)
             self._finer += 1
             return True
@@ -118,9 +118,10 @@ class Line:
         size = np.maximum(np.maximum(np.abs(up), np.abs(down)), abs(here))
         # x itself is rounded: along a direction of its own size that moves f by eps times the slope.
         known = self._eps * np.maximum(size, np.abs(central)) + np.finfo(float).tiny
-        if len(steps) < _BEGIN + 3:
+        moving = (up != here) | (down != here)  # steps that round to nothing say nothing of the noise
+        if np.count_nonzero(moving) < _BEGIN + 3:
             return known
-        scatter = np.abs(np.diff(central)) * steps[1:]
+        scatter = np.abs(np.diff(central[moving])) * steps[moving][1:]
         # The median is safe from a single kink at some small distance, past which the differences jump once.
         return np.maximum(known, 0.5 * float(np.median(scatter[-4:])))
 

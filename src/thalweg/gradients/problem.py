@@ -38,7 +38,8 @@ class Problem:
         self.rows = source.rows(x, self.combine)
         single = max(function.eps, source.eps) > 1e-9
         default = (_RTOL_SINGLE if single else _RTOL) if rtol is None and atol is None else 0.0
-        self.rule = Rule(default if rtol is None else rtol, atol or 0.0)
+        rough = {"blunt": 1e-2, "minor": 1e-4} if single else {}  # in float32 no more can be asked of differences
+        self.rule = Rule(default if rtol is None else rtol, atol or 0.0, **rough)
         self.scale = _scales(function, x)
         terms = np.abs(self.rows) * self.scale
         self.sizes = Sizes(self.values, np.max(np.where(np.isfinite(terms), terms, 0), axis=1))
