@@ -38,8 +38,9 @@ _MEMORY = 2**31  # bytes that slots of very wide problems may take
 _STRIDE = 4  # every fourth strength starts cold, the others between two solved ones
 _LEADING = 64  # eigenvectors in the cheap correction; 32 to 256 do alike
 _WIDE = 1024  # features from which on the correction is cheap beside a full product; below it costs more than it saves
-# Iterations without halving the bound before a precision counts as exhausted. Float32 is left early: float64 goes on.
+# Iterations without halving the bound, or a falling value, before a precision counts as exhausted. Float32 is left early: float64 goes on.
 _PATIENCE = {np.float32: 8, np.float64: 100}
+_FALL = 0.9  # of the value: where examples can be separated it falls for long before the bound does
 # Precisions in turn, each with the share of the tolerance to aim at: the certificate, for the best bias, may come out
 # above the estimate, most where nearly all examples are fitted perfectly.
 _ROUNDS = ((np.float32, 0.7), (np.float64, 0.5), (np.float64, 0.1), (np.float64, 0.01))
@@ -144,11 +145,11 @@ class _Run:
                 member = queue.pop(0)
                 start = (self.weights[member], self.bias[member]) if again else warm.start(place[member])
                 table.take_up(slot, member, *start)
-            state, squares = step(data, state, table.control())
-            relative = _estimate(state, np.asarray(squares), table.ridge)
+            state, squares = self._step(data, state, table)
+            relative, value = _estimate(state, np.asarray(squares), table.ridge), np.asarray(state.value)
             for slot, member in table.at_work():
                 self.iterations[member] += 1
-                stalled = table.watch(slot, float(relative[slot]))
+                stalled = table.watch(slot, float(relative[slot]), float(value[slot]))
                 if relative[slot] <= aim or stalled or self.iterations[member] >= self.limit:
                     self._harvest(state, slot, member)
                     warm.record(place[member], self.weights[member], self.bias[member])
@@ -160,6 +161,20 @@ class _Run:
                 for slot, member in table.at_work():
                     self._harvest(state, slot, member)
                 return
+
+    def _step(self, data: Data, state: State, table: _Table) -> tuple[State, jax.Array]:
+        """Advance all slots; a start that lies above weights of 0 is given up for these: neighbours can mislead."""
+        control = table.control()
+        state, squares = step(data, state, control)
+        fresh = np.flatnonzero(np.asarray(control.fresh))
+        if len(fresh):
+            value = np.asarray(state.value)
+            shares = self.problem.class_shares()
+            for slot, member in table.at_work():
+                if slot in fresh and not value[slot] <= math.log(self.problem.classes) * (1 + 1e-5):
+                    bias = np.log(shares[self.problem.rows[member]])
+                    table.take_up(slot, member, np.zeros_like(self.weights[member]), bias)
+        return state, squares
 
     def _harvest(self, state: State, slot: int, member: int) -> None:
         self.weights[member] = np.asarray(state.point.weights[slot], np.float64)
@@ -188,6 +203,7 @@ class _Table:
         self._problem = problem
         self._members: list[int | None] = [None] * slots
         self._best = np.full(slots, np.inf)
+        self._value = np.full(slots, np.inf)
         self._since = np.zeros(slots, int)
         self._fresh = np.zeros(slots, bool)
         self._none = (jnp.zeros((slots, problem.classes, width), dtype), jnp.zeros((slots, problem.classes), dtype))
@@ -210,7 +226,7 @@ class _Table:
 
     def take_up(self, slot: int, member: int, weights: np.ndarray, bias: np.ndarray) -> None:
         self._members[slot] = member
-        self._best[slot], self._since[slot] = np.inf, 0
+        self._best[slot], self._value[slot], self._since[slot] = np.inf, np.inf, 0
         self.ridge[slot] = self._problem.ridge[member]
         if self._rows[slot] != self._problem.rows[member]:
             self._rows[slot] = self._problem.rows[member]
@@ -234,10 +250,11 @@ class _Table:
         """Return the (slot, member) pairs at work."""
         return [(slot, member) for slot, member in enumerate(self._members) if member is not None]
 
-    def watch(self, slot: int, relative: float) -> bool:
-        """True where a slot's bound has not halved for a while, or is not finite."""
-        if relative < self._best[slot] / 2:
-            self._best[slot], self._since[slot] = relative, 0
+    def watch(self, slot: int, relative: float, value: float) -> bool:
+        """True where for a while a slot's bound has not halved, nor its value fallen by much; or one is not finite."""
+        if relative < self._best[slot] / 2 or value < _FALL * self._value[slot]:
+            self._best[slot] = min(relative, self._best[slot])
+            self._value[slot], self._since[slot] = value, 0
         else:
             self._since[slot] += 1
         return self._since[slot] >= _PATIENCE[self._dtype] or not math.isfinite(relative)

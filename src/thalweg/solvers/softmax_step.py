@@ -32,7 +32,8 @@ __all__ = ["Control", "Data", "State", "begin", "step"]
 
 _MEMORY = 8  # pairs of L-BFGS; 5 to 30 took the same number of iterations
 _INNER = 3  # steps of the correction: 1 saves a third of the iterations, 3 half, 6 no more
-_SEARCH = 10  # evaluations of a line search, at most; nearly always 1
+_SEARCH = 16  # evaluations of a line search, at most; nearly always 1
+_SHRINK = 8  # of a step that went too far, while none is known that did not
 _FLAT = 0.25  # a line search is done when the slope has fallen to this share
 
 
@@ -117,10 +118,11 @@ def step(data: Data, state: State, control: Control) -> tuple[State, jax.Array]:
     product = _inner(move, turn)
     sound = keep & (product > _limits(product.dtype).eps * jnp.sqrt(_inner(move, move) * _inner(turn, turn)))
     strength = jnp.where(sound, 1 / jnp.where(sound, product, 1), 0)
+    kept = keep & (length > 0)  # a direction that led nowhere: begin again with the preconditioned gradient
     new = State(
         point, scores, gradient, curvature, value,
         moves=_push(state.moves, move), turns=_push(state.turns, turn),
-        strength=jnp.concatenate([strength[None], jnp.where(keep[None, :], state.strength[:-1], 0)]),
+        strength=jnp.concatenate([strength[None], jnp.where(kept[None, :], state.strength[:-1], 0)]),
     )  # fmt: skip
     return new, jnp.sum(jnp.square(gradient.weights.astype(jnp.float64)), axis=(1, 2))
 
@@ -170,7 +172,10 @@ class _Quadratic(NamedTuple):
 def _line_search(
     scores: jax.Array, along: jax.Array, labels: jax.Array, omega: jax.Array, start: jax.Array, penalty: _Quadratic
 ) -> jax.Array:
-    """Return for each slot the a at which φ(a), convex, is nearly least, given φ'(0): Newton on φ' in a bracket."""
+    """Return for each slot the a ≥ 0 at which φ(a), convex, is nearly least, given φ'(0): Newton on φ' in a bracket.
+
+    What is returned never lies above φ(0), and is 0 where the direction does not descend.
+    """
 
     def slopes(a: jax.Array) -> tuple[jax.Array, jax.Array]:
         first, second = _slopes(scores + _like(a, scores) * along, along, labels, omega)
@@ -188,14 +193,17 @@ def _line_search(
         flat = jnp.abs(first) <= enough
         low, high = jnp.where(first < 0, a, low), jnp.where(first < 0, high, a)
         newton = a - first / jnp.maximum(second, _limits(second.dtype).tiny)
-        fallback = jnp.where(jnp.isfinite(high), (low + high) / 2, 4 * a)
+        # Where nearly all examples are fitted, directions can be too long by orders of magnitude.
+        inside = jnp.where(low > 0, (low + high) / 2, high / _SHRINK)
+        fallback = jnp.where(jnp.isfinite(high), inside, 4 * a)
         good = (newton > low) & (newton < high) & (newton < 8 * a)
         # The last Newton step is taken on trust: φ' is flat already.
         return jnp.where(done, a, jnp.where(good, newton, fallback)), low, high, done | flat, count + 1
 
     one = jnp.ones_like(start)
     carry = (one, 0 * one, jnp.inf * one, ~(start < 0), jnp.zeros((), jnp.int32))
-    return jax.lax.while_loop(unfinished, improve, carry)[0]
+    a, low, _, done, _ = jax.lax.while_loop(unfinished, improve, carry)
+    return jnp.where(start < 0, jnp.where(done, a, low), 0)
 
 
 def _slopes(scores: jax.Array, along: jax.Array, labels: jax.Array, omega: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -65,7 +65,8 @@ def decompose(features: np.ndarray, kind: str = "auto", *, rows: int = 320, seed
         kind = plan(count, width, rows)
     if kind == "full":
         values, vectors = _eigh(_second_moment(features))
-        return Spectrum(values, vectors, 0.0, kind)
+        # No direction is left; the smallest value there keeps what rounding leaves of one from being blown up.
+        return Spectrum(values, vectors, float(values[-1]), kind)
     if kind == "gram":
         return _from_examples(features)
     if kind == "low-rank":
