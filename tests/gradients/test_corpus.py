@@ -26,6 +26,8 @@ UNSURE = {
 MISTAKEN = {"hinge, kink 1e-06 away"}
 CAUGHT = 0.99
 
+pytestmark = pytest.mark.slow
+
 
 def checked(case: Case, cache: dict[str, str] = {}) -> str:  # noqa: B006
     """Return the status of a case; each is checked once."""

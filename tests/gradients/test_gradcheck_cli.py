@@ -74,8 +74,14 @@ def raising_case():
     raise RuntimeError("no data here")
 
 
+class Name(str):  # a key that is written as it is
+    def __repr__(self):
+        return str(self)
+
+
 def escape_case():
-    return (lambda p: np.sum(p["a\\x1b[31m\\nb"] ** 2)), {"a\\x1b[31m\\nb": np.ones(2)}, lambda p: p
+    name = Name("a\\x1b[31mb")
+    return (lambda p: np.sum(p[name] ** 2)), {name: np.ones(2)}, lambda p: p
 
 
 class Holder:

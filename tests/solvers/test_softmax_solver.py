@@ -1,5 +1,6 @@
 """Softmax with L2: optima against references, members side by side, precisions, ends."""
 
+import jax
 import numpy as np
 import pytest
 from references import problem, softmax_ridge
@@ -8,10 +9,11 @@ from thalweg.errors import UsageError
 from thalweg.losses import Hinge
 from thalweg.solvers import softmax as solver
 from thalweg.solvers.problem import Problem
-from thalweg.solvers.softmax_step import step
+from thalweg.solvers.softmax_step import _line_search, _Quadratic, step
 from thalweg.solvers.solution import CONVERGED, INTERRUPTED, ITERATION_LIMIT
 from thalweg.solvers.solve import default_tolerance, solve
 from thalweg.solvers.spectrum import KINDS, decompose
+from thalweg.solvers.warm_starts import WarmStarts
 
 
 def made(seed=0, count=60, width=8, classes=3, separable=False):
@@ -178,3 +180,45 @@ def test_a_problem_checks_its_arrays():
         arrays = {name: getattr(good, name) for name in Problem.__dataclass_fields__} | change
         with pytest.raises(ValueError, match=r"features|labels|weightings"):
             Problem(**arrays)
+
+
+def one_round_of_float32(monkeypatch):
+    monkeypatch.setattr("thalweg.solvers.spectrum.FLOAT64_WIDTH", 0)
+    monkeypatch.setattr(solver, "_ROUNDS", ((np.float32, 0.7),))
+
+
+def test_next_to_no_penalty_float32_leads_the_way(monkeypatch):
+    """Rounding outside the span of all eigenvectors, times 1 / (2 ridge), would drown the step."""
+    one_round_of_float32(monkeypatch)
+    x, y = made(count=200, width=100)
+    found = solve(problem(x, y, ridge=[1e-10]), iterations=40)
+    assert found.certificate.value[0] < 1e-3
+
+
+@pytest.mark.parametrize("length", [1e-4, 1.0, 1e3, 1e7])
+def test_no_line_search_climbs(x64, length):
+    """Convex along the direction: what is found lies below the start, however long the direction is."""
+    rng = np.random.default_rng(0)
+    scores, labels = rng.normal(0, 4, (6, 3, 50)), np.arange(50, dtype=np.int32) % 3
+    gradient = np.asarray(jax.nn.softmax(scores, axis=1)) - (labels == np.arange(3)[:, None])
+    along = -length * gradient * rng.uniform(0.5, 2, (6, 1, 50))
+    along[0] *= -1  # one that leads uphill
+    omega, none = np.full((6, 50), 0.02), np.zeros(6)
+
+    def value(s):
+        return np.mean(jax.nn.logsumexp(s, axis=1) - np.take_along_axis(s, labels[None, None, :], axis=1)[:, 0], axis=1)
+
+    start = np.sum(gradient * along, axis=(1, 2)) / 50
+    a = np.asarray(_line_search(scores, along, labels, omega, start, _Quadratic(none, none)))
+    assert a[0] == 0
+    assert np.all(a[1:] > 0)
+    assert np.all(value(scores + a[:, None, None] * along)[1:] < value(scores)[1:])
+
+
+def test_a_start_worse_than_nothing_is_given_up(monkeypatch):
+    x, y = made()
+    one = problem(x, y, ridge=np.logspace(0, -3, 5))
+    wild = np.full((3, 8), 1e4, np.float32) * np.eye(3, 8, dtype=np.float32)
+    monkeypatch.setattr(WarmStarts, "start", lambda self, member: (wild, np.zeros(3)))
+    monkeypatch.setattr(solver, "_ROUNDS", ((np.float32, 0.7),))
+    assert np.all(solve(one, iterations=3).certificate.value < np.log(3))
