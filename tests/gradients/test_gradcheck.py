@@ -364,6 +364,19 @@ def test_a_claim_far_from_both_slopes_of_a_kink_is_wrong():
     assert verdict.worst.name == "x[1]"
 
 
+@pytest.mark.xfail(strict=True, reason="a fast sine near a zero is taken for a kink with slopes that are not its own")
+def test_a_fast_sine_is_not_accused():
+    verdict = tw.gradcheck(lambda x: np.sum(np.sin(1e4 * (x - 1) + 6e-8)), np.ones(1), np.array([1e4]))
+    assert verdict.status == "pass"
+
+
+@pytest.mark.xfail(strict=True, reason="steps on the flat side of a kink count as none: half the other slope passes")
+@pytest.mark.parametrize("distance", [1e-3, 1e-4])
+def test_half_a_slope_on_the_flat_side_of_a_kink_is_wrong(distance):
+    verdict = tw.gradcheck(lambda x: np.sum(np.maximum(x - 1 - distance, 0)), np.ones(1), np.array([0.5]))
+    assert verdict.status != "pass"
+
+
 def test_a_kink_hides_no_other_error():
     x = np.array([1.0, 0.0, -2.0])
     verdict = tw.gradcheck(lambda x: np.sum(np.abs(x)), x, lambda x: [1, 1, 2] * np.sign(x))

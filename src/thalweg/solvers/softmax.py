@@ -31,14 +31,14 @@ from thalweg.solvers.warm_starts import WarmStarts
 __all__ = ["slots", "solve_softmax"]
 
 _ROWS = 96  # members × classes in the slots: narrower products run slower, wider ones start fewer members warm
-_ENTRIES = (
-    2**19
-)  # scores in the slots of small problems: fewer, and a step costs mostly its start; more, and slots idle
+# Scores in the slots of small problems: fewer, and a step costs mostly its start; more, and slots idle.
+_ENTRIES = 2**19
 _MEMORY = 2**31  # bytes that slots of very wide problems may take
 _STRIDE = 4  # every fourth strength starts cold, the others between two solved ones
 _LEADING = 64  # eigenvectors in the cheap correction; 32 to 256 do alike
 _WIDE = 1024  # features from which on the correction is cheap beside a full product; below it costs more than it saves
-# Iterations without halving the bound, or a falling value, before a precision counts as exhausted. Float32 is left early: float64 goes on.
+# Iterations without halving the bound, or a falling value, before a precision counts as exhausted. Float32 is left
+# early: float64 goes on.
 _PATIENCE = {np.float32: 8, np.float64: 100}
 _FALL = 0.9  # of the value: where examples can be separated it falls for long before the bound does
 # Precisions in turn, each with the share of the tolerance to aim at: the certificate, for the best bias, may come out
