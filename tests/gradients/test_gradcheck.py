@@ -86,7 +86,6 @@ def test_one_of_100_000_entries_wrong_by_a_factor_of_2(seed):
     assert verdict.directions <= 24
 
 
-@pytest.mark.xfail(strict=True, reason="0 × NaN: one NaN in the gradient accuses every entry, and names the first")
 @pytest.mark.parametrize("size", [5, 500])
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_an_entry_that_is_not_finite_is_named_alone(size, bad):
@@ -101,7 +100,7 @@ def test_an_entry_that_is_not_finite_is_named_alone(size, bad):
     "bad",
     [
         math.nan,
-        pytest.param(math.inf, marks=pytest.mark.xfail(strict=True, reason="RuntimeWarning of inf − inf comes first")),
+        math.inf,
     ],
 )
 def test_a_gradient_that_is_not_finite_fails(size, bad):
@@ -287,7 +286,6 @@ def test_a_rule_that_is_wrong_in_one_mode_alone():
     assert "alone" not in verdict.what
 
 
-@pytest.mark.xfail(strict=True, reason="rows are taken under vmap: functions without a batching rule are refused")
 def test_functions_that_vmap_does_not_know():
     def f(x):
         doubled = jax.custom_derivatives.linear_call(lambda _, v: 2 * v, lambda _, v: 2 * v, (), x)
@@ -364,13 +362,11 @@ def test_a_claim_far_from_both_slopes_of_a_kink_is_wrong():
     assert verdict.worst.name == "x[1]"
 
 
-@pytest.mark.xfail(strict=True, reason="a fast sine near a zero is taken for a kink with slopes that are not its own")
 def test_a_fast_sine_is_not_accused():
     verdict = tw.gradcheck(lambda x: np.sum(np.sin(1e4 * (x - 1) + 6e-8)), np.ones(1), np.array([1e4]))
     assert verdict.status == "pass"
 
 
-@pytest.mark.xfail(strict=True, reason="steps on the flat side of a kink count as none: half the other slope passes")
 @pytest.mark.parametrize("distance", [1e-3, 1e-4])
 def test_half_a_slope_on_the_flat_side_of_a_kink_is_wrong(distance):
     verdict = tw.gradcheck(lambda x: np.sum(np.maximum(x - 1 - distance, 0)), np.ones(1), np.array([0.5]))
@@ -441,10 +437,7 @@ def test_small_noise_accuses_nobody(size):
         assert tw.gradcheck(f, x, lambda x: 3 * np.cos(x)).status == "fail"
 
 
-BY_CHANCE = pytest.mark.xfail(strict=True, reason="noise as large as f: differences at large steps agree by chance")
-
-
-@pytest.mark.parametrize("size", [1e-3, 1e-2, pytest.param(1e-1, marks=BY_CHANCE), pytest.param(1.0, marks=BY_CHANCE)])
+@pytest.mark.parametrize("size", [1e-3, 1e-2, 1e-1, 1.0])
 def test_large_noise_accuses_nobody(size):
     for seed in range(40):
         f, x = noisy(size, seed)
@@ -512,9 +505,9 @@ def test_rtol_and_atol():
 
 
 @pytest.mark.parametrize("size", [
-    pytest.param(1e-6, marks=pytest.mark.xfail(strict=True, reason="atol is taken of the derivative times |x|")),
+    1e-6,
     1.0,
-    pytest.param(30.0, marks=pytest.mark.xfail(strict=True, reason="atol is taken of the derivative times |x|")),
+    30.0,
 ])  # fmt: skip
 def test_atol_is_that_of_the_derivative_whatever_the_size_of_x(size):
     x = size * np.array([1.0, 1.2, 1.4])

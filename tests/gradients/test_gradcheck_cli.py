@@ -193,7 +193,6 @@ def test_options_reach_the_check(module, capsys):
         pytest.param(
             ["sloping:sphere", "--point", "torn.npz"],
             "--point: torn.npz cannot be read",
-            marks=pytest.mark.xfail(strict=True, reason="numpy.load leaves a damaged .npz open: a ResourceWarning"),
         ),
         (["sloping:sphere", "--point", "."], "--point: . cannot be read"),
         (["sloping:sphere", "--point", "whole.npy", "--gradient", "slope"], "x is of int64; a gradient needs floats"),
@@ -217,7 +216,6 @@ def test_errors_are_usage_errors(module, capsys, arguments, message):
     assert "Traceback" not in err
 
 
-@pytest.mark.xfail(strict=True, reason="a traceback, 'a fault of ours', and the exit code 1 of a wrong gradient")
 def test_a_factory_that_raises(module, capsys):
     assert run(["gradcheck", "sloping:raising_case"]) == 2
     err = capsys.readouterr().err

@@ -94,7 +94,7 @@ def _case(function: str, point: Path | None, gradient: str | None) -> tuple[Call
     module, f = _named(function, "FUNCTION")
     slope = None
     if _takes_nothing(f):
-        made = f()
+        made = _made(f, function)
         if not isinstance(made, tuple) or len(made) not in (2, 3) or not callable(made[0]):
             raise UsageError(
                 f"{function} takes no argument and returned {_brief(made)}; return (f, x) or (f, x, gradient)"
@@ -110,6 +110,13 @@ def _case(function: str, point: Path | None, gradient: str | None) -> tuple[Call
     if gradient is not None:
         slope = _lookup(module, gradient, "--gradient") if ":" not in gradient else _named(gradient, "--gradient")[1]
     return f, x, slope
+
+
+def _made(f: Callable[[], Any], name: str) -> Any:
+    try:
+        return f()
+    except Exception as error:
+        raise UsageError(f"{name} takes no argument, was called, and raised {type(error).__name__}: {error}") from error
 
 
 def _takes_nothing(f: Callable[..., Any]) -> bool:
@@ -166,8 +173,9 @@ def _read(path: Path) -> Any:
     if not path.exists():
         raise UsageError(f"--point: there is no file {path}")
     try:
-        found = np.load(path, allow_pickle=False)
-        return {name: found[name] for name in found.files} if isinstance(found, np.lib.npyio.NpzFile) else found
+        with path.open("rb") as file:
+            found = np.load(file, allow_pickle=False)
+            return {name: found[name] for name in found.files} if isinstance(found, np.lib.npyio.NpzFile) else found
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         # NumPy's own words for a file of another kind advise to unpickle it.
         why = error.strerror if isinstance(error, OSError) and error.strerror else "it is no NumPy file of numbers"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -11,7 +12,6 @@ from thalweg.gradients.line import Estimate, Line
 
 __all__ = ["Agreement", "ComplexStep", "Rule", "Sizes", "compare", "settle"]
 
-_SHARP = 1e-6  # relative error bar at which no further steps are taken
 _CLEAR = 4.0  # error bars that a claim must be off by to count as wrong: bars are no proofs where f is rough
 _FAINT = 1e-9  # of |f| per unit of x, where the whole gradient is 0
 _TINY = 1e-290
@@ -21,19 +21,19 @@ _STEP = 1e-30  # of complex steps: its square vanishes beside 1
 
 @dataclass(frozen=True)
 class Rule:
-    """How far a claim may be from the derivative: ``atol + rtol |derivative|``, bars apart.
+    """How far a claim may be from the derivative: ``rtol |derivative|``, bars and the caller's atol apart.
 
     ``blunt`` is the relative error bar beyond which agreement proves too little; below ``minor`` times the
     gradient's largest term an entry is 0 for all that it does.
     """
 
     rtol: float
-    atol: float = 0.0
+    sharp: float = 1e-6  # relative error bar at which no further steps are taken
     blunt: float = 1e-3
     minor: float = 1e-6
 
     def allowed(self, claimed: float, found: float) -> float:
-        return self.atol + self.rtol * max(abs(claimed), abs(found))
+        return self.rtol * max(abs(claimed), abs(found))
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,8 @@ class Agreement:
     @property
     def away(self) -> float:
         """|claimed − found| in units of the threshold."""
-        return abs(self.claimed - self.found) / max(self.threshold, _TINY)
+        apart = abs(self.claimed - self.found)
+        return apart / max(self.threshold, _TINY) if math.isfinite(apart) else math.inf
 
 
 class ComplexStep:
@@ -96,14 +97,14 @@ class Sizes:
     def minor(self, lines: Estimate, i: int, rule: Rule) -> float:
         """Return below what a derivative counts as 0."""
         if self.terms[i] > 0:
-            return float(rule.minor * self.terms[i])
+            return float(max(rule.minor * self.terms[i], 1e-3 * rule.minor * lines.size[i]))
         return float(max(rule.minor * lines.size[i], _FAINT * abs(self.values[i]), _TINY))
 
 
 def settle(line: Line, claims: np.ndarray, doubts: np.ndarray, sizes: Sizes, rule: Rule) -> list[Agreement]:
     """Refine a line until every claim (modes × q,) is settled, or there are no more steps.
 
-    ``doubts`` is how much rounding moves each claim.
+    ``doubts`` is how far rounding, and what the caller allows, may move each claim.
     """
     while True:
         lines = line.estimate()
@@ -120,16 +121,16 @@ def _settled(lines: Estimate, i: int, claim: float, doubt: float, sizes: Sizes, 
     if lines.kink[i]:
         return False
     size = max(abs(claim), abs(lines.value[i]))
-    sharp = max(_SHARP * size, rule.atol, 1e-3 * sizes.minor(lines, i, rule))
+    sharp = max(rule.sharp * size, 1e-3 * sizes.minor(lines, i, rule))
     near = abs(claim - lines.value[i]) <= lines.error[i] + doubt + rule.allowed(claim, lines.value[i])
-    return bool(near and lines.error[i] <= max(sharp, 0.1 * rule.allowed(claim, lines.value[i])))
+    return bool(near and lines.error[i] <= max(sharp, 0.1 * (doubt + rule.allowed(claim, lines.value[i]))))
 
 
 def compare(lines: Estimate, i: int, claim: float, doubt: float, sizes: Sizes, rule: Rule) -> Agreement:
     """Judge a claim by the final estimate of output ``i``."""
     found, error = float(lines.value[i]), float(lines.error[i])
-    allowed = rule.allowed(claim, found) if np.isfinite(found) else rule.atol
-    threshold = error + doubt + allowed
+    allowed = doubt + (rule.allowed(claim, found) if np.isfinite(found) else 0.0)
+    threshold = error + allowed
 
     def outcome(status: str, reason: str = "") -> Agreement:
         return Agreement(status, claim, found, error, threshold, reason)
@@ -141,16 +142,14 @@ def compare(lines: Estimate, i: int, claim: float, doubt: float, sizes: Sizes, r
     if lines.kink[i]:
         return _at_kink(lines, i, claim, error, threshold)
     away = abs(claim - found)
+    if lines.flat[i] and max(abs(claim), abs(found)) <= 2 * lines.size[i]:
+        return outcome("inconclusive", "f moves in steps: it computes in less than the precision of x")
     if away <= threshold:
         size = max(abs(claim), abs(found))
-        blunt = max(rule.blunt * size, rule.atol, sizes.minor(lines, i, rule))
+        blunt = max(rule.blunt * size, sizes.minor(lines, i, rule))
         if threshold <= max(blunt, 2 * allowed):
             return outcome("pass")
         return outcome("inconclusive", "rounding, noise or a jump of f hides errors of this size")
-    if lines.flat[i]:
-        near = abs(claim - lines.size[i] * np.sign(claim)) <= 0.5 * abs(claim)
-        if near:
-            return outcome("inconclusive", "f moves in steps: it computes in less than the precision of x")
     if away <= threshold + (_CLEAR - 1) * error:
         return outcome("inconclusive", "off by more than the error bar, but not clearly")
     return outcome("fail")

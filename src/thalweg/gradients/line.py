@@ -31,9 +31,10 @@ _FIRST = 0.7390851332151607 * 2.0**-6
 _RATIO = 8.0
 _BEGIN = 3  # steps that are taken at once
 _FINEST = 11  # steps down to 1e-11
-_COARSEST = 4  # steps up to 47
+_COARSEST = 2  # steps up to 0.7: beyond, two can agree by chance
 _ROUNDING = 4.0  # σ's to allow for
 _SAFETY = 1.5
+_JUMP = 1e3  # times the precision of f: a change that large, where smaller steps changed nothing, is a jump
 _KINK = 0.3  # over two steps a smooth function's one-sided differences come 64 times closer; at a kink they stay
 
 
@@ -101,24 +102,25 @@ class Line:
         with np.errstate(all="ignore"):
             central = (up - down) / (2 * steps)
             right, left = (up - here) / steps, (here - down) / steps
-            noise = _ROUNDING * self._noise(steps, up, down, central, here) / steps
+            rough = self._eps > 1e-9 or _single(np.concatenate([up, down, [here]]))
+            noise = _ROUNDING * self._noise(steps, up, down, central, here, rough) / steps
             value, error = _extrapolated(central, noise)
         size = float(np.max(np.minimum(np.abs(right), np.abs(left)), initial=0.0))
-        at = _kink(right - left, noise, steps <= _FIRST)
+        at = _kink(left, right, noise, steps <= _FIRST)
         kink = at >= 0
-        still = (up == here) & (down == here)
-        flat = bool(still[-1] and still[-2] and not still.all())
+        flat = _in_steps(up - here, down - here, steps, rough, _JUMP * self._eps * abs(here))
         ends = (float(left[at]), float(right[at])) if kink else (value, value)
         return value, error, size, kink, *ends, flat
 
     def _noise(
-        self, steps: np.ndarray, up: np.ndarray, down: np.ndarray, central: np.ndarray, here: float
+        self, steps: np.ndarray, up: np.ndarray, down: np.ndarray, central: np.ndarray, here: float, rough: bool
     ) -> np.ndarray:
         """Return σ at each step: rounding of values of that size, and at least what small steps scatter by."""
         size = np.maximum(np.maximum(np.abs(up), np.abs(down)), abs(here))
         # x itself is rounded: along a direction of its own size that moves f by eps times the slope.
         known = self._eps * np.maximum(size, np.abs(central)) + np.finfo(float).tiny
-        moving = (up != here) | (down != here)  # steps that round to nothing say nothing of the noise
+        # Steps that round to nothing say nothing of the noise; but where f is not rough, not to move is to be flat.
+        moving = (up != here) | (down != here) | (not rough)
         if np.count_nonzero(moving) < _BEGIN + 3:
             return known
         scatter = np.abs(np.diff(central[moving])) * steps[moving][1:]
@@ -150,12 +152,37 @@ def _misfit(values: np.ndarray, central: np.ndarray, noise: np.ndarray, first: i
     return np.max(np.where(smaller, apart, 0), axis=1, initial=0)
 
 
-def _kink(apart: np.ndarray, noise: np.ndarray, small: np.ndarray) -> int:
+def _single(values: np.ndarray) -> bool:
+    """True where all values are float32's: f computes in less than it returns."""
+    with np.errstate(all="ignore"):
+        return bool(np.all(values.astype(np.float32) == values))
+
+
+def _in_steps(up: np.ndarray, down: np.ndarray, steps: np.ndarray, rough: bool, rounding: float) -> bool:
+    """True where f stays as it is at small steps and may yet have a slope: it, or its input, is rounded.
+
+    ``up`` and ``down`` are its changes. A flat stretch beside a kink looks alike where it ends on both sides at
+    about the same step, and no wider than the coarsest of the common formats could make it. Changes that set in
+    no larger than f's own rounding are not meant: there f has an extremum.
+    """
+    still = (up == 0) & (down == 0)
+    if not (still[-1] and still[-2]) or still.all():
+        return False
+    last = int(np.flatnonzero(~still)[-1])
+    if max(abs(up[last]), abs(down[last])) <= rounding:
+        return False
+    return rough or bool(up[last] and down[last] and steps[last] < _RATIO * 2.0**-8)
+
+
+def _kink(left: np.ndarray, right: np.ndarray, noise: np.ndarray, small: np.ndarray) -> int:
     """Return the finest of the small steps at which the one-sided differences stay apart above rounding, or −1."""
+    apart = right - left
     clear = (np.abs(apart) > 10 * noise) & small
     for last in range(len(apart) - 1, 1, -1):
         if clear[last - 2 : last + 1].all():
-            stays = abs(apart[last]) >= _KINK * abs(apart[last - 2])
+            # Each side must have settled, or f merely varies faster than these steps can show.
+            moved = max(abs(side[last] - side[last - 1]) for side in (left, right))
+            stays = abs(apart[last]) >= _KINK * abs(apart[last - 2]) and moved <= _KINK * abs(apart[last])
             # Gone at a smaller step, where it would show: the kink lies beside the point.
             gone = np.any((np.abs(apart) + 10 * noise < _KINK * abs(apart[last]))[last + 1 :])
             return last if stays and not gone else -1

@@ -11,6 +11,7 @@ from thalweg.gradients.search import Line
 
 __all__ = ["Planted", "plant"]
 
+_ENOUGH = 0.99  # of the others
 _MINOR = 1e-3  # of the largest term: smaller entries may hide, and are counted apart
 
 
@@ -43,7 +44,7 @@ def plant(problem: Problem, lines: list[Line], rng: np.random.Generator) -> Plan
     tried = int(rng.choice(np.flatnonzero(major)))
     share = float(np.mean(caught[terms > 0]))
     name = f"x{problem.function.space.name(tried)} doubled"
-    if caught[major].all():
+    if np.mean(caught[major]) >= _ENOUGH:
         return Planted(True, f"caught ({name}; doubling would be seen in {share:.1%} of the entries)")
     return Planted(False, f"{name}; doubling would be seen in {share:.1%} of the entries")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -18,6 +19,8 @@ _COMBINATIONS = 8
 _DOUBT = 4.0  # how much further rounding may move a gradient than it did in two trials
 _RTOL = 1e-6  # a smaller relative error is no mistake in a formula
 _RTOL_SINGLE = 2e-5
+_FINE = 1e-9  # the same along a direction
+_WALK = 3.0  # standard deviations
 _QUICK = 6  # steps of an estimate that only has to tell halves apart
 
 
@@ -39,7 +42,10 @@ class Problem:
         single = max(function.eps, source.eps) > 1e-9
         default = (_RTOL_SINGLE if single else _RTOL) if rtol is None and atol is None else 0.0
         rough = {"blunt": 1e-2, "minor": 1e-4} if single else {}  # in float32 no more can be asked of differences
-        self.rule = Rule(default if rtol is None else rtol, atol or 0.0, **rough)
+        self.rule = Rule(default if rtol is None else rtol, **rough)
+        # Beside the sum over many entries one may be small: an error in it must show, and is then looked at alone.
+        self._along = self.rule if single else replace(self.rule, rtol=min(self.rule.rtol, _FINE), sharp=_FINE)
+        self._rtol, self._atol = rtol or 0.0, atol or 0.0  # what the caller asked for
         self.scale = _scales(function, x)
         terms = np.abs(self.rows) * self.scale
         self.sizes = Sizes(self.values, np.max(np.where(np.isfinite(terms), terms, 0), axis=1))
@@ -65,15 +71,23 @@ class Problem:
         for _ in range(2):
             signs = rng.choice([-1.0, 1.0], len(self.x))
             rows = self.source.rows(self.x * (1 + 2 * self.function.eps * signs), self.combine)
-            moved.append(np.where(np.isfinite(rows), rows, self.rows) - self.rows)
+            known = np.isfinite(rows) & np.isfinite(self.rows)
+            moved.append(np.where(known, rows, 0) - np.where(known, self.rows, 0))
         return moved
 
     def claims(self, direction: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the claimed derivatives along v, (modes × q,), and what rounding may move each by."""
-        reverse = self.rows @ direction
-        doubt = 2 * self.source.eps * (np.abs(self.rows) @ np.abs(direction))
+        inside = np.flatnonzero(direction)  # no 0 × NaN of entries that are not moved
+        rows, steps = self.rows[:, inside], direction[inside]
+        reverse = rows @ steps
+        doubt = 2 * self.source.eps * (np.abs(rows) @ np.abs(steps))
         for change in self._moved:
-            doubt = np.maximum(doubt, _DOUBT * np.abs(change @ direction))
+            doubt = np.maximum(doubt, _DOUBT * np.abs(change[:, inside] @ steps))
+        # What the caller allows each entry adds up along a direction like a random walk, its signs being random.
+        spread = 1.0 if len(inside) == 1 else _WALK
+        doubt = doubt + spread * self._atol * _norm(steps[None])
+        if len(inside) > 1:
+            doubt = doubt + spread * self._rtol * _norm(rows * steps)
         if len(self.modes) == 1:
             return reverse, doubt
         assert isinstance(self.source, Jax)
@@ -88,11 +102,21 @@ class Problem:
         """Compare all claims along a direction with the numeric derivatives."""
         claims, doubts = self.claims(direction)
         line = self.line(direction)
-        found = settle(line, claims, doubts, self.sizes, self.rule)
+        rule = self.rule if np.count_nonzero(direction) == 1 else self._along
+        found = settle(line, claims, doubts, self.sizes, rule)
         unsure = [i for i, one in enumerate(found) if one.status == "inconclusive"]
         if not unsure and self.complex_step.agreed >= 2:
             return found
         return self._by_complex_step(direction, line.estimate(), found, doubts)
+
+    def be_coarse(self) -> None:
+        """Allow rtol along directions too: the gradient is not exact enough for less, and nothing was found wrong."""
+        self._along = self.rule
+
+    def is_slight(self, direction: np.ndarray, one: Agreement) -> bool:
+        """True for a difference along a direction that entries within rtol of the truth can add up to."""
+        terms = np.max(_norm(self.rows[:, direction != 0] * direction[direction != 0]))
+        return abs(one.claimed - one.found) <= one.threshold + _WALK * self.rule.rtol * terms
 
     def _by_complex_step(
         self, direction: np.ndarray, lines: Estimate, found: list[Agreement], doubts: np.ndarray
@@ -139,6 +163,12 @@ def _combinations(outputs: int, rng: np.random.Generator) -> np.ndarray:
     if outputs <= _OUTPUTS:
         return np.eye(outputs)
     return rng.choice([-1.0, 1.0], (_COMBINATIONS, outputs)) * rng.uniform(0.5, 1.5, (_COMBINATIONS, outputs))
+
+
+def _norm(rows: np.ndarray) -> np.ndarray:
+    """Return the Euclidean norm of each row, whatever its size."""
+    largest = np.max(np.abs(rows), axis=1, keepdims=True, initial=np.finfo(float).tiny)
+    return np.asarray(largest[:, 0] * np.linalg.norm(rows / largest, axis=1))
 
 
 def _scales(function: Function, x: np.ndarray) -> np.ndarray:

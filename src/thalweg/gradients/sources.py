@@ -75,13 +75,21 @@ class Jax:
     def rows(self, vector: np.ndarray, combine: np.ndarray) -> np.ndarray:
         space = self._function.space
         try:
-            pulled = self._pull(self._point(vector), jnp.asarray(combine))
+            return self._together(vector, combine)
+        except Exception:  # a rule that cannot be batched, say; alone it works, or raises an error that says more
+            pass
+        try:
+            rows = [_pulled(self._f, self._point(vector), jnp.asarray(row)) for row in combine]
         except Exception as error:
             first = (str(error).strip() or "no message").splitlines()[0]
             by_numpy = isinstance(error, jax.errors.TracerArrayConversionError)
             why = "it uses NumPy" if by_numpy else f"{type(error).__name__}: {first}"
             raise UsageError(f"JAX cannot differentiate f: {why}; give gradient=, or write f with jax.numpy") from error
-        return space.rows(pulled, (len(combine),), "gradient")
+        return np.stack([space.vector(row, "gradient") for row in rows])
+
+    def _together(self, vector: np.ndarray, combine: np.ndarray) -> np.ndarray:
+        pulled = self._pull(self._point(vector), jnp.asarray(combine))
+        return self._function.space.rows(pulled, (len(combine),), "gradient")
 
     def forward(self, vector: np.ndarray, direction: np.ndarray) -> np.ndarray | None:
         """Return the Jacobian times a direction by forward mode, or None where f has only reverse mode."""

@@ -37,6 +37,8 @@ class Entry:
     def relative_error(self) -> float:
         """|a − n| / max(|a|, |n|)."""
         size = max(abs(self.analytic), abs(self.numeric))
+        if not math.isfinite(size):
+            return math.inf
         return abs(self.analytic - self.numeric) / size if size else 0.0
 
     def __str__(self) -> str:
