@@ -185,7 +185,7 @@ def test_options_reach_the_check(module, capsys):
         (["sloping:sphere.deep"], "sloping has no 'sphere.deep'"),
         (["sloping:number"], "sloping:number is a int; name a function"),
         (["sloping:sphere"], "sloping:sphere takes a point; name one with --point FILE.npy"),
-        (["sloping:odd_case"], "takes no argument and returned a function; return (f, x) or (f, x, gradient)"),
+        (["sloping:odd_case"], "takes no argument and returned a function; return (f, x), (f, x, gradient) or"),
         (["sloping:odd_triple"], "takes no argument and returned a tuple of 3; return (f, x)"),
         (["sloping:sphere", "--point", "none.npy"], "--point: there is no file none.npy"),
         (["sloping:sphere", "--point", "text.npy"], "--point: text.npy cannot be read: it is no NumPy file of numbers"),

@@ -99,7 +99,7 @@ def test_a_transposed_gradient(every):
 def test_a_penalty_forgotten_or_there_by_mistake(kind, missing, every):
     inside, outside = ({kind: 0.3}, {}) if missing else ({}, {kind: 0.3})
     (found,) = hints(lambda p: loss(p, **inside), POINT, lambda p: gradient(p, **outside), every=every)
-    what = "is missing" if missing else "is in it twice, or by mistake"
+    what = "is missing, all or in part" if missing else "is in it twice, or by mistake"
     term = {"ridge": "0.6 × x: the gradient of an L2", "lasso": "0.3 × sign(x): the gradient of an L1"}[kind]
     assert found == f"off by {term} penalty {what}"
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import inspect
-import json as jsonlib
 import os
 import sys
+import traceback
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -17,11 +18,12 @@ from typing import Annotated, Any
 import numpy as np
 from cyclopts import Parameter
 
-from thalweg.cli.output import shown
+from thalweg.cli.output import print_json, shown
 from thalweg.errors import UsageError, nearest
 from thalweg.gradients import Verdict, gradgradcheck
 from thalweg.gradients import gradcheck as check
 
+_FAULT = 70  # as sysexits.h has it
 _EXIT = {"pass": 0, "fail": 1, "inconclusive": 3}
 
 
@@ -45,7 +47,7 @@ def gradcheck(
     ----------
     function
         MODULE:FUNCTION, or FILE.py:FUNCTION, a function of one argument. One without arguments is called, and
-        returns (f, x) or (f, x, gradient).
+        returns (f, x), (f, x, gradient) or (f, x, gradient, hessian).
     point
         The point x: a .npy file, or an .npz, which becomes a dictionary of its arrays.
     gradient
@@ -63,13 +65,25 @@ def gradcheck(
     json
         Print one JSON object and nothing else on stdout.
     """
-    f, x, slope = _case(function, point, gradient)
-    if second:
-        verdict = gradgradcheck(f, x, slope, rtol=rtol, atol=atol, directions=directions, seed=seed)
-    else:
-        verdict = check(f, x, slope, rtol=rtol, atol=atol, directions=directions, seed=seed)
+    # What f prints must not stand in the result; and a script that leaves must not look like a pass.
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            f, x, slope, hessian = _case(function, point, gradient)
+            if second:
+                verdict = gradgradcheck(f, x, slope, hessian, rtol=rtol, atol=atol, directions=directions, seed=seed)
+            else:
+                verdict = check(f, x, slope, rtol=rtol, atol=atol, directions=directions, seed=seed)
+    except SystemExit as left:
+        text = f"{function} called sys.exit({left.code!r}); put that behind if __name__ == '__main__'"
+        raise UsageError(text) from left
+    except UsageError:
+        raise
+    except Exception:
+        traceback.print_exc()
+        print("thalweg: this is a fault of ours; please report it with the lines above", file=sys.stderr)
+        return _FAULT  # 1 would say that the gradient is wrong
     if json:
-        sys.stdout.write(jsonlib.dumps(_finite(verdict.to_dict()), indent=2, allow_nan=False) + "\n")
+        print_json(verdict.to_dict())
     else:
         _print(verdict)
     return _EXIT[verdict.status]
@@ -80,27 +94,19 @@ def _print(verdict: Verdict) -> None:
         print(shown(line))
 
 
-def _finite(value: Any) -> Any:
-    """Write what JSON has no number for, inf and NaN, as null."""
-    if isinstance(value, dict):
-        return {name: _finite(part) for name, part in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(part) for part in value]
-    return None if isinstance(value, float) and not np.isfinite(value) else value
-
-
-def _case(function: str, point: Path | None, gradient: str | None) -> tuple[Callable[[Any], Any], Any, Any]:
-    """Return f, x and the gradient that the command line names."""
+def _case(function: str, point: Path | None, gradient: str | None) -> tuple[Callable[[Any], Any], Any, Any, Any]:
+    """Return f, x, the gradient and the second derivatives that the command line names."""
     module, f = _named(function, "FUNCTION")
-    slope = None
+    slope = hessian = None
     if _takes_nothing(f):
         made = _made(f, function)
-        if not isinstance(made, tuple) or len(made) not in (2, 3) or not callable(made[0]):
+        if not isinstance(made, tuple) or len(made) not in (2, 3, 4) or not callable(made[0]):
             raise UsageError(
-                f"{function} takes no argument and returned {_brief(made)}; return (f, x) or (f, x, gradient)"
+                f"{function} takes no argument and returned {_brief(made)}; return (f, x), (f, x, gradient) or "
+                "(f, x, gradient, hessian)"
             )
         f, x, *given = made
-        slope = given[0] if given else None
+        slope, hessian = (*given, None, None)[:2]
         if point is not None:
             x = _read(point)
     elif point is None:
@@ -109,7 +115,7 @@ def _case(function: str, point: Path | None, gradient: str | None) -> tuple[Call
         x = _read(point)
     if gradient is not None:
         slope = _lookup(module, gradient, "--gradient") if ":" not in gradient else _named(gradient, "--gradient")[1]
-    return f, x, slope
+    return f, x, slope, hessian
 
 
 def _made(f: Callable[[], Any], name: str) -> Any:

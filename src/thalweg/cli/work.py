@@ -67,6 +67,9 @@ def carry_out(
     except Interrupted as stopped:
         line.clear()
         print("interrupted; saving what is done", file=sys.stderr)
+        if folder.exists():  # --overwrite: what was finished there is worth more than what was begun now
+            folder = folder.with_name(f"{folder.name}-interrupted")
+            overwrite = True
         finish(told(stopped.run))
         return 130
     except ThalwegError as error:

@@ -26,7 +26,7 @@ __all__ = ["Settings", "check", "check_options", "gradcheck"]
 _EVERY = 100  # entries that are checked one by one
 _WRONG = 4  # entries that are named
 _KINKS = 4  # entries at kinks that are named and left out, before the rest counts as inconclusive
-_SAMPLE = 16  # entries looked at for the pattern of an error, of those that directions found
+_SAMPLE = 12  # entries looked at for the pattern of an error, of those that directions found
 _ELSEWHERE = 0.01  # how far from x, relative, the gradient is asked a second time
 _ORDER = {"fail": 0, "inconclusive": 1, "pass": 2}
 
@@ -86,7 +86,7 @@ def gradcheck(
 
     Sources: Squire and Trapp 1998 (complex step), Ridders 1982 (error bars by extrapolation).
     """
-    check_options(rtol, atol, every, directions)
+    check_options(rtol, atol, every, directions, seed)
     with double():
         space = Space(x, to_jax=gradient is None)
         function = Function(f, space, compiled=_by_jax(space, gradient))
@@ -112,18 +112,20 @@ class Settings:
     plant: bool = True
 
 
-def check_options(rtol: float | None, atol: float | None, every: int, directions: int) -> None:
+def check_options(rtol: float | None, atol: float | None, every: int, directions: int, seed: int) -> None:
     for name, value in (("rtol", rtol), ("atol", atol)):
         if value is not None:
             check_number("gradcheck", name, value, least=0)
     check_integer("gradcheck", "every", every, least=0)
     check_integer("gradcheck", "directions", directions, least=1)
+    check_integer("gradcheck", "seed", seed, least=0)
 
 
 def check(function: Function, source: Source, settings: Settings, what: str) -> Verdict:
     """Check a source's rows against a function's differences; `gradcheck` says how."""
     rng = np.random.default_rng(settings.seed)
     x = function.space.x
+    function.find_precision()
     problem = Problem(function, source, x, function.value, rng, settings.rtol, settings.atol)
     run = _Run(problem, settings, rng)
     infinite = np.flatnonzero(~np.isfinite(problem.rows).all(axis=0))
@@ -244,9 +246,12 @@ class _Run:
             failed = [one for one in found if one.status == "fail" and not second.is_slight(direction, one)]
             if failed:
                 self.lost = failed[0]
+                same = np.array_equal(second.rows, problem.rows)
                 self.reasons.append(
-                    "right at x, wrong at a second point close by, where it was asked for next: does it keep what it "
-                    "computed for the first?"
+                    "right at x, wrong at a second point close by, where it is the same as at x: does it keep what it "
+                    "computed first?"
+                    if same
+                    else "right at x, wrong at a second point close by: does it lack a term or branch that x hides?"
                 )
                 return
 
@@ -276,7 +281,7 @@ class _Run:
             directions=self.directions,
             evaluations=problem.function.evaluations,
             miss=0.5**self.settings.directions if self.directions else 0.0,
-            resolution=self._resolution(),
+            resolution=float("nan") if planted is None else planted.resolution,
             worst=named[0] if named else None,
             wrong=tuple(named) if status == "fail" else (),
             reasons=tuple(reasons),
@@ -297,7 +302,8 @@ class _Run:
 
     def _entry(self, index: int, claim: int, one: Agreement) -> Entry:
         space, scale = self.problem.function.space, self.alone[index].direction[index]
-        output = claim % self.problem.outputs if self.problem.outputs > 1 else None
+        several = 1 < self.problem.function.outputs == self.problem.outputs
+        output = claim % self.problem.outputs if several else None
         sides = None if one.sides is None else (one.sides[0] / scale, one.sides[1] / scale)
         return Entry.at(space, index, one.claimed / scale, one.found / scale, one.error / scale, output, sides)
 
@@ -313,23 +319,15 @@ class _Run:
             return f", {bad.pop()} mode alone: {other} mode is right"
         return ", reverse and forward mode"
 
-    def _resolution(self) -> float:
-        relative = [
-            one.threshold / abs(one.found)
-            for line in self.lines
-            for one in line.found
-            if abs(one.found) > one.threshold
-        ]
-        return float(np.median(relative)) if relative else self.problem.rule.rtol
-
     def _hints(self) -> list[str]:
-        """Recognise the mistake from the entries compared alone, by leaf, for the output with the largest error."""
+        """Recognise the mistake from the entries compared alone, by leaf."""
         problem = self.problem
         space, q = problem.function.space, problem.outputs
         sizes = sorted({length for leaf in space.leaves for length in (*leaf.shape, leaf.size)} | {q})
         hints = []
         for leaf in space.leaves:
             inside = [i for i in sorted(self.alone) if leaf.start <= i < leaf.start + leaf.size]
+            of_claims = []
             for claim in range(len(problem.modes) * q):
                 found = [self.alone[i].found[claim] for i in inside]
                 steps = np.array([self.alone[i].direction[i] for i in inside])
@@ -340,10 +338,13 @@ class _Run:
                 )
                 kept = np.isfinite(numeric) & np.isfinite(claimed) & np.isfinite(error)
                 where = np.array(inside)[kept]
-                hints += recognise(
-                    leaf, space.x[where], where - leaf.start, claimed[kept], numeric[kept], error[kept], sizes
+                of_claims.append(
+                    recognise(
+                        leaf, space.x[where], where - leaf.start, claimed[kept], numeric[kept], error[kept], sizes
+                    )
                 )
-                break
+            if all(found == of_claims[0] for found in of_claims):  # of several outputs all must tell the same tale
+                hints += of_claims[0] if of_claims else []
         return list(dict.fromkeys(hints))
 
 

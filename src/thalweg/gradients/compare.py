@@ -12,6 +12,7 @@ from thalweg.gradients.line import Estimate, Line
 
 __all__ = ["Agreement", "ComplexStep", "Rule", "Sizes", "compare", "settle"]
 
+_ZERO = 1e-7  # of the largest term: what a bar may hide where the gradient says 0
 _CLEAR = 4.0  # error bars that a claim must be off by to count as wrong: bars are no proofs where f is rough
 _FAINT = 1e-9  # of |f| per unit of x, where the whole gradient is 0
 _TINY = 1e-290
@@ -29,8 +30,8 @@ class Rule:
 
     rtol: float
     sharp: float = 1e-6  # relative error bar at which no further steps are taken
-    blunt: float = 1e-3
-    minor: float = 1e-6
+    blunt: float = 1e-2
+    minor: float = 1e-10
 
     def allowed(self, claimed: float, found: float) -> float:
         return self.rtol * max(abs(claimed), abs(found))
@@ -93,9 +94,12 @@ class Sizes:
 
     values: np.ndarray
     terms: np.ndarray
+    rounding: float  # of numbers as large as x: what f may lose inside where it never moves
 
-    def minor(self, lines: Estimate, i: int, rule: Rule) -> float:
+    def minor(self, lines: Estimate, i: int, rule: Rule, claim: float) -> float:
         """Return below what a derivative counts as 0."""
+        if self.terms[i] > 0 and claim == 0:
+            return float(max(rule.minor, _ZERO) * self.terms[i])
         if self.terms[i] > 0:
             return float(max(rule.minor * self.terms[i], 1e-3 * rule.minor * lines.size[i]))
         return float(max(rule.minor * lines.size[i], _FAINT * abs(self.values[i]), _TINY))
@@ -121,7 +125,7 @@ def _settled(lines: Estimate, i: int, claim: float, doubt: float, sizes: Sizes, 
     if lines.kink[i]:
         return False
     size = max(abs(claim), abs(lines.value[i]))
-    sharp = max(rule.sharp * size, 1e-3 * sizes.minor(lines, i, rule))
+    sharp = max(rule.sharp * size, 1e-3 * sizes.minor(lines, i, rule, claim))
     near = abs(claim - lines.value[i]) <= lines.error[i] + doubt + rule.allowed(claim, lines.value[i])
     return bool(near and lines.error[i] <= max(sharp, 0.1 * (doubt + rule.allowed(claim, lines.value[i]))))
 
@@ -135,24 +139,41 @@ def compare(lines: Estimate, i: int, claim: float, doubt: float, sizes: Sizes, r
     def outcome(status: str, reason: str = "") -> Agreement:
         return Agreement(status, claim, found, error, threshold, reason)
 
+    if np.isinf(claim) and not np.isfinite(error):
+        return outcome("inconclusive", "f is not finite on one side: x lies at the edge of its domain")
     if not np.isfinite(claim):
-        return outcome("fail", "the gradient is not finite")
+        sides = (float(lines.left[i]), float(lines.right[i])) if lines.kink[i] else None
+        return Agreement("fail", claim, found, error, threshold, "the gradient is not finite", sides)
     if not np.isfinite(error):
         return outcome("inconclusive", "f is not finite on one side: x lies at the edge of its domain")
     if lines.kink[i]:
         return _at_kink(lines, i, claim, error, threshold)
     away = abs(claim - found)
+    if not lines.moved[i] and abs(claim) <= sizes.rounding:
+        return outcome("pass")  # too small to move f at all, as where a softmax saturates
     if lines.flat[i] and max(abs(claim), abs(found)) <= 2 * lines.size[i]:
         return outcome("inconclusive", "f moves in steps: it computes in less than the precision of x")
     if away <= threshold:
         size = max(abs(claim), abs(found))
-        blunt = max(rule.blunt * size, sizes.minor(lines, i, rule))
+        blunt = max(rule.blunt * size, sizes.minor(lines, i, rule, claim))
         if threshold <= max(blunt, 2 * allowed):
             return outcome("pass")
         return outcome("inconclusive", "rounding, noise or a jump of f hides errors of this size")
     if away <= threshold + (_CLEAR - 1) * error:
         return outcome("inconclusive", "off by more than the error bar, but not clearly")
+    if _agrees_elsewhere(lines.seen[i, 1:], claim, away):
+        return outcome("inconclusive", "differences at other steps agree with it: f is rounded, noisy or rough")
     return outcome("fail")
+
+
+def _agrees_elsewhere(seen: np.ndarray, claim: float, away: float) -> bool:
+    """True where the differences at two steps in turn are near the claim.
+
+    Near a wrong claim they cannot stay: with each step a smooth function's differences come 64 times nearer to the
+    derivative. (The largest step does not count: beyond a kink f has another slope.)
+    """
+    near = np.abs(seen[np.isfinite(seen)] - claim) <= away / 4
+    return bool(np.any(near[1:] & near[:-1]))
 
 
 def _at_kink(lines: Estimate, i: int, claim: float, error: float, threshold: float) -> Agreement:

@@ -14,7 +14,9 @@ from thalweg.gradients.space import Space, numbers
 
 __all__ = ["Function", "flat_output"]
 
-_NOISE = 1e-6  # relative difference of two calls at one point beyond which f counts as random
+_DRIFT = 1e-12  # relative difference of two calls at one point beyond which f counts as random
+_DRIFT_SINGLE = 1e-5
+_NEAR = (1.3e-3, -4.1e-3, 7.9e-3)  # relative moves of x, to see whether f's values are those of float32
 
 
 def flat_output(result: Any, what: str = "f") -> np.ndarray:
@@ -60,6 +62,7 @@ class Function:
         self.note = ""
         self._wide = True  # it returns numbers in double precision
         self.shape: tuple[int, ...] = ()  # of the result, where it is one array
+        self.in_tuple = 0  # of so many results
         self.value = self._first()
         if compiled:
             self._compile(f)
@@ -73,7 +76,9 @@ class Function:
         """Return f at a vector; where f cannot be computed there, NaN."""
         try:
             result = self._call(vector)
-        except (ArithmeticError, ValueError, np.linalg.LinAlgError):
+        except UsageError:
+            raise
+        except Exception:  # beside x, whatever f raises means that it is not defined there
             return np.full(self.outputs, np.nan)
         if result.shape != self.value.shape:
             raise UsageError(
@@ -88,6 +93,7 @@ class Function:
             return None
         try:
             with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
                 warnings.simplefilter("error", np.exceptions.ComplexWarning)
                 result = self._call(vector)
         except Exception:  # whatever a function that is not made for complex numbers does with them
@@ -109,12 +115,12 @@ class Function:
             raise
         except Exception as error:
             if self.space.double:
-                raise UsageError(f"f raised {type(error).__name__} at x: {error}") from error
+                raise _raised(error) from error
             self.double = False
             first = self._single(x)
             self.note = (
-                f"f does not take float64 ({type(error).__name__}), so it is checked in float32: "
-                "what f closes over in float64 would make the check sharper"
+                f"f does not take float64 ({type(error).__name__}), so it was checked in float32; for a sharper check "
+                "convert what it uses to float64, such as a model by .double()"
             )
         if first.dtype.kind == "c":
             raise UsageError("f returned complex numbers; check its real and its imaginary part apart")
@@ -123,7 +129,8 @@ class Function:
             which = f"entry {bad[0]} of f(x)" if len(first) > 1 else "f(x)"
             raise UsageError(f"{which} is {first[bad[0]]}; check the gradient where f is finite")
         second = self._call(x)
-        if second.shape != first.shape or not np.allclose(second, first, rtol=_NOISE, atol=0):
+        drift = _DRIFT if self.double and self._wide else _DRIFT_SINGLE
+        if second.shape != first.shape or not np.allclose(second, first, rtol=drift, atol=0):
             raise UsageError(
                 f"f is random: two calls at the same x gave {_shown(first)} and {_shown(second)}; "
                 "fix its seed (a key or generator made anew inside f) and check again"
@@ -139,13 +146,27 @@ class Function:
         else:
             self._f = f
 
+    def find_precision(self) -> None:
+        """Look at values close by, and count f as of float32 where they are."""
+        if self.eps < 1e-9 and self._is_rounded():
+            self.eps = float(np.finfo(np.float32).eps)
+            self.note = "f computes in float32 inside; in float64 the check would be sharper"
+
+    def _is_rounded(self) -> bool:
+        """True where all values at points nearby are float32's, as no function of float64 gives them."""
+        values = [self(self.space.x * (1 + move)) for move in _NEAR]
+        with np.errstate(all="ignore"):
+            whole = np.concatenate(values)
+            same = np.array_equal(values[0], values[1])  # it does not move, so its values say nothing
+            return bool(np.all(whole.astype(np.float32) == whole) and np.isfinite(whole).all() and not same)
+
     def _single(self, x: np.ndarray) -> np.ndarray:
         try:
             return self._kept(x)
         except UsageError:
             raise
         except Exception as error:
-            raise UsageError(f"f raised {type(error).__name__} at x: {error}") from error
+            raise _raised(error) from error
 
     def _kept(self, x: np.ndarray) -> np.ndarray:
         """Call f, and raise where it wrote into its input."""
@@ -157,13 +178,19 @@ class Function:
         arrays = jax.tree_util.tree_leaves(returned)
         self._wide = all(numbers(array).dtype.itemsize >= 8 for array in arrays)
         self.shape = numbers(arrays[0]).shape if len(arrays) == 1 else result.shape
-        leaves = jax.tree_util.tree_leaves(point)
-        for leaf, value in zip(self.space.leaves, leaves, strict=True):
-            if leaf.library in ("numpy", "torch"):
-                before = x[leaf.span].astype(numbers(value).dtype)
-                if not np.array_equal(numbers(value).reshape(-1), before):
-                    raise UsageError(f"f changes its input x{leaf.name}; let it work on a copy")
+        self.in_tuple = len(returned) if isinstance(returned, tuple) else 0
+        self.space.check_kept(point, x, "f")
         return result
+
+
+def _raised(error: Exception) -> UsageError:
+    """Return the error for an f that raises at x, with a hint where the cause is known."""
+    text = f"f raised {type(error).__name__} at x: {error}"
+    if isinstance(error, TypeError) and "positional argument" in str(error):
+        text += "; f takes one argument: put several arrays into a tuple or a dictionary"
+    elif "dlpack" in str(error) or "Tensor" in str(error):
+        text += "; if f is PyTorch's, give x as a tensor"
+    return UsageError(text)
 
 
 def _shown(values: np.ndarray) -> str:

@@ -34,7 +34,7 @@ _FINEST = 11  # steps down to 1e-11
 _COARSEST = 2  # steps up to 0.7: beyond, two can agree by chance
 _ROUNDING = 4.0  # σ's to allow for
 _SAFETY = 1.5
-_JUMP = 1e3  # times the precision of f: a change that large, where smaller steps changed nothing, is a jump
+_JUMP = 1e5  # times the precision of f: a change that large, where smaller steps changed nothing, is a jump
 _KINK = 0.3  # over two steps a smooth function's one-sided differences come 64 times closer; at a kink they stay
 
 
@@ -49,6 +49,8 @@ class Estimate:
     left: np.ndarray
     right: np.ndarray
     flat: np.ndarray  # bool: f does not move at the smallest steps, but does at larger ones
+    moved: np.ndarray  # bool: it moved at some step
+    seen: np.ndarray  # (q, steps): the central differences, from large steps to small; NaN where f did not move
 
     def __len__(self) -> int:
         return len(self.value)
@@ -57,8 +59,9 @@ class Estimate:
 class Line:
     """g(t) = f(x + t v) at more and more steps t."""
 
-    def __init__(self, along: Callable[[float], np.ndarray], here: np.ndarray, eps: float) -> None:
-        self._along, self._here, self._eps = along, here, eps
+    def __init__(self, along: Callable[[float], np.ndarray], here: np.ndarray, eps: float, inside: float = 0.0) -> None:
+        """Take g, its value at 0, its precision, and the size of numbers that f may add up inside, such as x."""
+        self._along, self._here, self._eps, self._inside = along, here, eps, inside
         self._steps: list[float] = []
         self._up: list[np.ndarray] = []
         self._down: list[np.ndarray] = []
@@ -87,7 +90,12 @@ class Line:
     def estimate(self) -> Estimate:
         """Return the best estimate of each output's derivative from the steps so far."""
         found = [self._one(i) for i in range(len(self._here))]
-        return Estimate(*(np.array(column) for column in zip(*found, strict=True)))
+        up, down = np.stack(self._up, axis=1), np.stack(self._down, axis=1)
+        moved = (up != self._here[:, None]) | (down != self._here[:, None])
+        with np.errstate(all="ignore"):
+            seen = np.where(moved, (up - down) / (2 * np.array(self._steps)), np.nan)
+        value, error, size, kink, left, right, flat = (np.array(column) for column in zip(*found, strict=True))
+        return Estimate(value, error, size, kink, left, right, flat, moved.any(axis=1), seen)
 
     def _one(self, output: int) -> tuple[float, float, float, bool, float, float, bool]:
         steps = np.array(self._steps)
@@ -108,7 +116,7 @@ class Line:
         size = float(np.max(np.minimum(np.abs(right), np.abs(left)), initial=0.0))
         at = _kink(left, right, noise, steps <= _FIRST)
         kink = at >= 0
-        flat = _in_steps(up - here, down - here, steps, rough, _JUMP * self._eps * abs(here))
+        flat = _in_steps(up - here, down - here, steps, rough, _JUMP * self._eps * max(abs(here), self._inside))
         ends = (float(left[at]), float(right[at])) if kink else (value, value)
         return value, error, size, kink, *ends, flat
 

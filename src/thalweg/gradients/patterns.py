@@ -11,6 +11,7 @@ from thalweg.gradients.space import Leaf
 __all__ = ["recognise"]
 
 _CLOSE = 1e-3  # relative: as one number, within what the bars allow
+_SIDES = 4  # wrong and right ones, for the sign of x to be the cause
 _LEAST = 3  # entries that a pattern must explain
 
 
@@ -36,6 +37,7 @@ def _ratio(leaf: Leaf, a: np.ndarray, n: np.ndarray, error: np.ndarray, every: b
     clear = np.abs(n) > 100 * error
     if not clear.any():
         return ""
+    alone = np.count_nonzero(clear) == 1 and leaf.size > 1
     a, n = a[clear], n[clear]
     if np.all(a == 0):
         return (
@@ -47,7 +49,14 @@ def _ratio(leaf: Leaf, a: np.ndarray, n: np.ndarray, error: np.ndarray, every: b
     middle = float(np.median(ratio))
     if np.any(np.abs(ratio - middle) > _CLOSE * abs(middle)) or abs(middle) > 1e7 or abs(middle) < 1e-7:
         return ""
-    return _named(middle, sizes)
+    if np.ptp(ratio) > 0.1 * abs(middle - 1):  # nearly 1, and not one number
+        return ""
+    return "" if alone and not _is_usual(middle) else _named(middle, sizes)
+
+
+def _is_usual(ratio: float) -> bool:
+    """True for a ratio that is a known mistake even in a single entry."""
+    return any(abs(ratio - usual) <= _CLOSE * abs(usual) for usual in (-1.0, 2.0, 0.5))
 
 
 def _named(ratio: float, sizes: Sequence[int]) -> str:
@@ -101,14 +110,14 @@ def _penalty(leaf: Leaf, x: np.ndarray, missing: np.ndarray, error: np.ndarray) 
         factor = missing[usable] / values[usable]
         middle = float(np.median(factor))
         if np.all(np.abs(factor - middle) <= 30 * _CLOSE * abs(middle)):
-            kind = "is missing" if middle > 0 else "is in it twice, or by mistake"
+            kind = "is missing, all or in part" if middle > 0 else "is in it twice, or by mistake"
             return f"off by {abs(middle):.4g} × {words} {kind}"
     return ""
 
 
 def _only(leaf: Leaf, x: np.ndarray, wrong: np.ndarray) -> str:
     right = ~wrong
-    if np.count_nonzero(wrong) < _LEAST or np.count_nonzero(right) < _LEAST:
+    if np.count_nonzero(wrong) < _SIDES or np.count_nonzero(right) < _SIDES:
         return ""
     if np.all(x[wrong] < 0) and np.all(x[right] >= 0):
         return f"wrong only where x{leaf.name} is negative"

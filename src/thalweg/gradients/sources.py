@@ -11,7 +11,7 @@ import numpy as np
 
 from thalweg.errors import UsageError
 from thalweg.gradients.function import Compiled, Function
-from thalweg.gradients.space import Space, numbers
+from thalweg.gradients.space import Space, is_torch, numbers
 
 __all__ = ["Given", "Jax", "Source", "Torch", "source_of"]
 
@@ -32,8 +32,8 @@ class Given:
 
     kind = "given"
 
-    def __init__(self, gradient: Any, function: Function) -> None:
-        self._gradient, self._function = gradient, function
+    def __init__(self, gradient: Any, function: Function, what: str = "gradient") -> None:
+        self._gradient, self._function, self._what = gradient, function, what
         self.repeatable = callable(gradient)
         self.eps = function.eps
 
@@ -45,10 +45,14 @@ class Given:
         tree = self._gradient
         if self.repeatable:
             try:
+                point = space.point(vector, double=self._function.double)
                 with np.errstate(all="ignore"):
-                    tree = self._gradient(space.point(vector, double=self._function.double))
+                    tree = self._gradient(point)
+                space.check_kept(point, vector, self._what)
+            except UsageError:
+                raise
             except Exception as error:
-                raise UsageError(f"gradient raised {type(error).__name__} at x: {error}") from error
+                raise UsageError(f"{self._what} raised {type(error).__name__} at x: {error}") from error
         arrays = [numbers(leaf) for leaf in jax.tree_util.tree_leaves(tree)]
         self.eps = max([self._function.eps] + [float(np.finfo(a.dtype).eps) for a in arrays if a.dtype.kind == "f"])
         outputs = self._function.outputs
@@ -56,9 +60,17 @@ class Given:
             shapes = [array.shape for array in arrays]
             longer = [(1, *leaf.shape) for leaf in space.leaves]  # f returned an array of one entry
             if shapes == longer and shapes != [leaf.shape for leaf in space.leaves]:
-                return space.rows(tree, (1,), "gradient")
-            return space.rows(tree, (), "gradient")
-        return space.rows(tree, self._function.shape, "gradient")
+                return space.rows(tree, (1,), self._what)
+            return space.rows(tree, (), self._what)
+        try:
+            return space.rows(tree, self._function.shape, self._what)
+        except UsageError as error:
+            if self._function.in_tuple:
+                raise UsageError(
+                    f"f returned a tuple of {self._function.in_tuple}, whose {outputs} numbers are all taken for "
+                    f"results: let it return the value alone ({error})"
+                ) from error
+            raise
 
 
 class Jax:
@@ -67,8 +79,9 @@ class Jax:
     kind = "JAX autodiff"
     repeatable = True
 
-    def __init__(self, f: Callable[[Any], Any], function: Function) -> None:
+    def __init__(self, f: Callable[[Any], Any], function: Function, *, second: bool = False) -> None:
         self._f, self._function, self.eps = f, function, function.eps
+        self._of, self._instead = ("the gradient", "hessian=") if second else ("f", "gradient=")
         self._push = Compiled(lambda point, direction: jax.jvp(f, (point,), (direction,))[1])
         self._pull = Compiled(lambda point, rows: jax.vmap(lambda row: _pulled(f, point, row))(rows))
 
@@ -84,7 +97,10 @@ class Jax:
             first = (str(error).strip() or "no message").splitlines()[0]
             by_numpy = isinstance(error, jax.errors.TracerArrayConversionError)
             why = "it uses NumPy" if by_numpy else f"{type(error).__name__}: {first}"
-            raise UsageError(f"JAX cannot differentiate f: {why}; give gradient=, or write f with jax.numpy") from error
+            hint = "; if f is PyTorch's, give x as a tensor" if "dlpack" in first or "Tensor" in first else ""
+            raise UsageError(
+                f"JAX cannot differentiate {self._of}: {why}; give {self._instead}, or write it with jax.numpy{hint}"
+            ) from error
         return np.stack([space.vector(row, "gradient") for row in rows])
 
     def _together(self, vector: np.ndarray, combine: np.ndarray) -> np.ndarray:
@@ -111,8 +127,8 @@ class Torch:
     kind = "PyTorch autograd"
     repeatable = True
 
-    def __init__(self, f: Callable[[Any], Any], function: Function) -> None:
-        self._f, self._function, self.eps = f, function, function.eps
+    def __init__(self, f: Callable[[Any], Any], function: Function, *, second: bool = False) -> None:
+        self._f, self._function, self.eps, self._second = f, function, function.eps, second
 
     def rows(self, vector: np.ndarray, combine: np.ndarray) -> np.ndarray:
         import torch
@@ -124,17 +140,21 @@ class Torch:
             leaf.requires_grad_(True)
         with torch.enable_grad():
             outputs = jax.tree_util.tree_leaves(self._f(jax.tree_util.tree_unflatten(structure, leaves)))
+            if not all(is_torch(output) for output in outputs):
+                raise UsageError("f returned numbers, not tensors, so PyTorch cannot differentiate it: no .item()")
             whole = torch.cat([output.reshape(-1) for output in outputs])
+            if not whole.requires_grad and self._second:
+                return np.zeros((len(combine), space.size))  # a linear f
             if not whole.requires_grad:
                 raise UsageError("f's result does not depend on x as PyTorch sees it: is there a .detach() or .item()?")
             found = []
             for row in combine:
-                total = torch.dot(whole, torch.as_tensor(row, dtype=whole.dtype))
+                total = torch.dot(whole, torch.as_tensor(row, dtype=whole.dtype, device=whole.device))
                 parts = torch.autograd.grad(total, leaves, retain_graph=True, allow_unused=True)
                 found.append(
                     np.concatenate(
                         [
-                            np.zeros(leaf.numel()) if part is None else part.detach().double().numpy().reshape(-1)
+                            np.zeros(leaf.numel()) if part is None else numbers(part.double()).reshape(-1)
                             for leaf, part in zip(leaves, parts, strict=True)
                         ]
                     )
@@ -142,16 +162,19 @@ class Torch:
         return np.stack(found)
 
 
-def source_of(f: Callable[[Any], Any], gradient: Any, function: Function) -> Source:
-    """Return the gradient given, or else what the library of the point differentiates f with."""
+def source_of(f: Callable[[Any], Any], gradient: Any, function: Function, *, second: bool = False) -> Source:
+    """Return the gradient given, or else what the library of the point differentiates f with.
+
+    ``second`` says that f is itself a gradient.
+    """
     if gradient is not None:
-        return Given(gradient, function)
+        return Given(gradient, function, "hessian" if second else "gradient")
     libraries = function.space.libraries
     if "torch" in libraries:
         if libraries != {"torch"}:
-            raise UsageError(f"x mixes PyTorch tensors with arrays of {sorted(libraries - {'torch'})}; give one kind")
-        return Torch(f, function)
-    return Jax(f, function)
+            raise UsageError("x mixes PyTorch tensors with other arrays; give tensors alone")
+        return Torch(f, function, second=second)
+    return Jax(f, function, second=second)
 
 
 def _pulled(f: Callable[[Any], Any], point: Any, row: jax.Array) -> Any:

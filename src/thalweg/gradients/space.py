@@ -22,7 +22,10 @@ def is_torch(value: Any) -> bool:
 
 def numbers(value: Any) -> np.ndarray:
     """Return an array of any of the libraries as NumPy's."""
-    return np.asarray(value.detach().cpu().numpy() if is_torch(value) else value)
+    if is_torch(value):
+        value = value.detach().cpu()
+        value = (value.float() if str(value.dtype) == "torch.bfloat16" else value).numpy()
+    return np.asarray(value)
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,7 @@ class Leaf:
     dtype: np.dtype
     library: str  # "numpy" | "jax" | "torch" | "python"
     start: int  # of its numbers in the vector
+    device: str = "cpu"  # of a PyTorch tensor
 
     @property
     def size(self) -> int:
@@ -82,6 +86,20 @@ class Space:
         where = self.index(index)
         return f"{self.leaf_of(index).name}[{', '.join(map(str, where))}]" if where else self.leaf_of(index).name
 
+    def _mismatch(self, tree: Any) -> str:
+        """Say how a tree differs from the point."""
+        if tree is None:
+            return "is None; it must be a tree like x"
+        found = {jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_flatten_with_path(tree)[0]}
+        wanted = {leaf.name for leaf in self.leaves}
+        if wanted == {""}:
+            return f"is a {type(tree).__name__}; it must be an array like x"
+        if found == {""}:
+            return f"is an array, x is a tree of {len(wanted)} arrays; it must be a tree like x"
+        parts = [f"has no {name}" for name in sorted(wanted - found)]
+        parts += [f"has {name}, which x has not" for name in sorted(found - wanted)]
+        return (" and ".join(parts[:4]) or f"is a {type(tree).__name__} where x is not") + "; it must be a tree like x"
+
     def index(self, index: int) -> tuple[int, ...]:
         """Return where in its leaf an entry stands."""
         leaf = self.leaf_of(index)
@@ -90,6 +108,14 @@ class Space:
     def point(self, vector: np.ndarray, *, double: bool = True) -> Any:
         """Return the tree for a vector, real or complex: in double precision, or that of the point given."""
         return self._structure.unflatten([_array(leaf, vector[leaf.span], double) for leaf in self.leaves])
+
+    def check_kept(self, point: Any, x: np.ndarray, what: str) -> None:
+        """Raise where a function that was called with a point has written into it."""
+        for leaf, value in zip(self.leaves, jax.tree_util.tree_leaves(point), strict=True):
+            if leaf.library in ("numpy", "torch"):
+                now = numbers(value)
+                if not np.array_equal(now.reshape(-1), x[leaf.span].astype(now.dtype)):
+                    raise UsageError(f"{what} changes its input x{leaf.name}; let it work on a copy")
 
     def tree(self, rows: np.ndarray, lead: tuple[int, ...]) -> Any:
         """Return rows (*lead, n) as a tree of NumPy arrays of shapes lead + the point's."""
@@ -103,7 +129,7 @@ class Space:
         """Return a tree whose leaves are ``lead`` + the point's shapes as a matrix (∏ lead, n)."""
         structure: Any = jax.tree_util.tree_structure(tree)
         if structure != self._structure:
-            raise UsageError(f"{what} is {_described(tree)}; it must have the structure of x, {self._structure}")
+            raise UsageError(f"{what} {self._mismatch(tree)}")
         rows = int(np.prod(lead, dtype=int))
         parts = []
         for leaf, value in zip(self.leaves, jax.tree_util.tree_leaves(tree), strict=True):
@@ -126,15 +152,19 @@ def _leaf(name: str, value: Any, start: int, what: str) -> Leaf:
         return Leaf(name, (), np.dtype(np.float64), "python", start)
     library = "torch" if is_torch(value) else "jax" if isinstance(value, jax.Array) else "numpy"
     if library == "numpy" and not isinstance(value, (np.ndarray, np.generic)):
-        raise UsageError(f"{what}{name} is a {type(value).__name__}; its entries must be arrays or floats")
+        hint = "; take its .to_numpy()" if hasattr(value, "to_numpy") else ""
+        raise UsageError(f"{what}{name} is a {type(value).__name__}; its entries must be arrays or floats{hint}")
     if library == "torch" and not value.dtype.is_floating_point and not value.dtype.is_complex:
         raise UsageError(f"{what}{name} is of {value.dtype}; a gradient needs floats: convert it with .double()")
+    # JAX brings ml_dtypes, which gives NumPy the name bfloat16.
     dtype = np.dtype(str(value.dtype).removeprefix("torch.")) if library == "torch" else np.dtype(value.dtype)
     if dtype.kind == "c":
         raise UsageError(f"{what}{name} is complex; give its real and imaginary parts as two arrays")
     if dtype.kind != "f" and dtype.name != "bfloat16":
-        raise UsageError(f"{what}{name} is of {dtype}; a gradient needs floats: convert it with .astype(float)")
-    return Leaf(name, tuple(value.shape), dtype, library, start)
+        remedy = "its entries must be numbers" if dtype.kind in "OUS" else "convert it with .astype(float)"
+        raise UsageError(f"{what}{name} is of {dtype}; a gradient needs floats: {remedy}")
+    device = str(value.device) if library == "torch" else "cpu"
+    return Leaf(name, tuple(value.shape), dtype, library, start, device)
 
 
 def _array(leaf: Leaf, values: np.ndarray, double: bool) -> Any:
@@ -145,12 +175,10 @@ def _array(leaf: Leaf, values: np.ndarray, double: bool) -> Any:
     if leaf.library == "torch":
         import torch
 
-        return torch.from_numpy(array)
+        half = array.dtype.name == "bfloat16"  # which PyTorch takes from float32 alone
+        tensor = torch.from_numpy(array.astype(np.float32) if half else array).to(leaf.device)
+        return tensor.bfloat16() if half else tensor
     return jax.numpy.asarray(array) if leaf.library == "jax" else array
-
-
-def _described(tree: Any) -> str:
-    return "None" if tree is None else str(jax.tree_util.tree_structure(tree))
 
 
 def _summed(found: tuple[int, ...], wanted: tuple[int, ...]) -> str:

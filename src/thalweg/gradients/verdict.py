@@ -64,8 +64,9 @@ class Verdict:
     the errors looks like. ``entries`` of the ``size`` entries were checked one by
     one, the others by ``directions`` random directions; a wrong entry that the
     error bars can show is missed with probability at most ``miss``. ``resolution``
-    is the relative error that the bars can show, in the median line. ``planted`` says whether the check
-    caught an error that it made itself.
+    is the relative error that the bars can show in 99 % of the entries (NaN where no
+    pass was in question). ``planted`` says whether the check caught an error that it
+    made itself.
     """
 
     status: str
@@ -88,13 +89,8 @@ class Verdict:
         return self.status == "pass"
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the verdict as plain numbers, texts and lists, for JSON."""
-        plain = asdict(self)
-        for entry in [plain["worst"], *plain["wrong"]]:
-            if entry is not None:
-                entry["index"] = list(entry["index"])
-        for name in ("wrong", "reasons", "hints", "notes"):
-            plain[name] = list(plain[name])
+        """Return the verdict as plain numbers, texts and lists, for JSON; infinite and NaN become None."""
+        plain: dict[str, Any] = _plain(asdict(self))
         return plain
 
     def __str__(self) -> str:
@@ -103,10 +99,17 @@ class Verdict:
             lines += [f"  {entry}" for entry in (self.wrong or ((self.worst,) if self.worst else ()))]
         lines += [f"  {reason}" for reason in self.reasons]
         lines += [f"  looks like: {hint}" for hint in self.hints]
-        if self.status == "pass":
-            lines.append(f"  sees relative errors from {self.resolution:.0e}; planted error: {self.planted}")
+        if self.status == "pass" and math.isfinite(self.resolution):
+            lines.append(f"  would see 99 % of the entries if off by {self._resolved()}; planted error: {self.planted}")
         lines += [f"  note: {note}" for note in self.notes]
         return "\n".join(lines)
+
+    def _resolved(self) -> str:
+        """Return the resolution as a share in percent, or a factor."""
+        percent = 100 * self.resolution
+        if percent < 1:
+            return f"{percent:.1g} %"
+        return f"{percent:.0f} %" if percent < 100 else f"a factor of {1 + self.resolution:.2g}"
 
     def _how(self) -> str:
         if self.directions:
@@ -118,3 +121,12 @@ class Verdict:
         else:
             how = f"all {self.size:,} entries" if self.size > 1 else "its only entry"
         return f"{how}, {self.evaluations:,} evaluations"
+
+
+def _plain(value: Any) -> Any:
+    """Write tuples as lists, and what JSON has no number for as None."""
+    if isinstance(value, dict):
+        return {name: _plain(part) for name, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
