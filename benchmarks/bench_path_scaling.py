@@ -149,7 +149,7 @@ def bench_probe() -> None:
     counts = {status: found["statuses"].count(status) for status in set(found["statuses"])}
     rows = [[f"{found['setup']:.1f}", f"{found['solve']:.1f}", f"{found['total']:.1f}", f"{peak:.1f} GiB",
              f"{found['bound']:.1e}", str(counts)]]  # fmt: skip
-    table(f"45 strengths C = 1e-6 … 1e5, 50,000 × 6,400 random features, to {PROBE_TOLERANCE:g}, one run, compiling included",
+    table(f"45 strengths C = 1e-6 … 1e5, 50,000 × 6,400 random features, gap {PROBE_TOLERANCE:g}, compiling included",
           ["set-up", "solve", "total", "peak memory", "largest bound", "statuses"], rows, "path_probe")  # fmt: skip
 
 
