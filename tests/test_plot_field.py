@@ -327,3 +327,13 @@ def test_a_record_is_drawn_as_it_is() -> None:
     assert field(record, kinds="mesh").get_suptitle() == "Saddle"
     with pytest.raises(UsageError, match="settled in a FieldRecord"):
         field(record, points=5)
+
+
+def test_a_function_of_two_arguments_is_told_what_to_be() -> None:
+    with pytest.raises(UsageError, match=r"f raised TypeError at points .*it takes one array whose last axis"):
+        field(lambda x, y: x + y, bounds=((0, 1), (0, 1)))
+
+
+def test_a_class_is_no_landscape() -> None:
+    with pytest.raises(UsageError, match=r"f is the class Beale; make one: Beale\(\)"):
+        field(Beale)

@@ -106,6 +106,8 @@ def field_record(
             raise UsageError("bounds and points are for functions; samples bring their own grid: leave them out")
         xs, ys, values = _samples(f)
         return _record("samples", xs, ys, values, None, gradient)
+    if isinstance(f, type) and issubclass(f, Landscape):
+        raise UsageError(f"f is the class {f.__name__}; make one: {f.__name__}()")
     if not callable(f):
         raise UsageError(
             f"f is {f!r}; give a Landscape, a function of points (..., 2), or samples (xs, ys, values) as a tuple"
@@ -203,8 +205,14 @@ def _autodiff(f: Function, grid: np.ndarray) -> np.ndarray | None:
 
 def _called(name: str, function: Function, grid: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """Return function(grid) in float64; a copy is handed out, for the function may write into it."""
-    with double():
-        result = np.asarray(function(grid.copy()))
+    try:
+        with double():
+            result = np.asarray(function(grid.copy()))
+    except Exception as error:
+        raise UsageError(
+            f"{name} raised {type(error).__name__} at points {list(grid.shape)}: {error}; it takes one array whose "
+            "last axis holds x and y: lambda p: p[..., 0] ** 2 + p[..., 1] ** 2"
+        ) from error
     if result.dtype.kind not in "iuf":
         raise UsageError(f"{name} returned {result.dtype} numbers; it must return real ones")
     if result.shape != shape:

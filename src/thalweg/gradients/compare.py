@@ -13,8 +13,8 @@ from thalweg.gradients.line import Estimate, Line
 __all__ = ["Agreement", "ComplexStep", "Rule", "Sizes", "compare", "settle"]
 
 _ZERO = 1e-7  # of the largest term: what a bar may hide where the gradient says 0
+_STEPS = 3  # smaller ones that outweigh two
 _CLEAR = 4.0  # error bars that a claim must be off by to count as wrong: bars are no proofs where f is rough
-_FAINT = 1e-9  # of |f| per unit of x, where the whole gradient is 0
 _TINY = 1e-290
 _SHOWN = 1e-3  # relative error bar of a real difference within which agreement says something
 _STEP = 1e-30  # of complex steps: its square vanishes beside 1
@@ -90,9 +90,8 @@ class ComplexStep:
 
 @dataclass(frozen=True)
 class Sizes:
-    """What a derivative is small beside, for each output (q,): f itself, and the gradient's largest term."""
+    """What a derivative is small beside: for each output (q,) the gradient's largest term, and what f rounds off."""
 
-    values: np.ndarray
     terms: np.ndarray
     rounding: float  # of numbers as large as x: what f may lose inside where it never moves
 
@@ -102,7 +101,7 @@ class Sizes:
             return float(max(rule.minor, _ZERO) * self.terms[i])
         if self.terms[i] > 0:
             return float(max(rule.minor * self.terms[i], 1e-3 * rule.minor * lines.size[i]))
-        return float(max(rule.minor * lines.size[i], _FAINT * abs(self.values[i]), _TINY))
+        return float(max(rule.minor * lines.size[i], _TINY))
 
 
 def settle(line: Line, claims: np.ndarray, doubts: np.ndarray, sizes: Sizes, rule: Rule) -> list[Agreement]:
@@ -149,7 +148,8 @@ def compare(lines: Estimate, i: int, claim: float, doubt: float, sizes: Sizes, r
     if lines.kink[i]:
         return _at_kink(lines, i, claim, error, threshold)
     away = abs(claim - found)
-    if not lines.moved[i] and abs(claim) <= sizes.rounding:
+    unseen = lines.still[i] > 0 and lines.hidden[i] <= _SHOWN * lines.size[i]
+    if unseen and abs(claim) * lines.still[i] <= sizes.rounding:
         return outcome("pass")  # too small to move f at all, as where a softmax saturates
     if lines.flat[i] and max(abs(claim), abs(found)) <= 2 * lines.size[i]:
         return outcome("inconclusive", "f moves in steps: it computes in less than the precision of x")
@@ -161,19 +161,24 @@ def compare(lines: Estimate, i: int, claim: float, doubt: float, sizes: Sizes, r
         return outcome("inconclusive", "rounding, noise or a jump of f hides errors of this size")
     if away <= threshold + (_CLEAR - 1) * error:
         return outcome("inconclusive", "off by more than the error bar, but not clearly")
-    if _agrees_elsewhere(lines.seen[i, 1:], claim, away):
+    if _agrees_elsewhere(lines.seen[i], claim, found):
         return outcome("inconclusive", "differences at other steps agree with it: f is rounded, noisy or rough")
     return outcome("fail")
 
 
-def _agrees_elsewhere(seen: np.ndarray, claim: float, away: float) -> bool:
-    """True where the differences at two steps in turn are near the claim.
+def _agrees_elsewhere(seen: np.ndarray, claim: float, found: float) -> bool:
+    """True where the differences at two steps in turn are near the claim, and not three smaller ones near the other.
 
     Near a wrong claim they cannot stay: with each step a smooth function's differences come 64 times nearer to the
-    derivative. (The largest step does not count: beyond a kink f has another slope.)
+    derivative. But beyond a kink beside the point f has another slope, which smaller steps do not see.
     """
-    near = np.abs(seen[np.isfinite(seen)] - claim) <= away / 4
-    return bool(np.any(near[1:] & near[:-1]))
+    seen, away = seen[np.isfinite(seen)], abs(claim - found)
+    near = np.abs(seen - claim) <= away / 4
+    pairs = np.flatnonzero(near[1:] & near[:-1])
+    if not len(pairs):
+        return False
+    smaller = seen[pairs[-1] + 2 :]
+    return bool(np.count_nonzero(np.abs(smaller - found) <= away / 4) < _STEPS)
 
 
 def _at_kink(lines: Estimate, i: int, claim: float, error: float, threshold: float) -> Agreement:

@@ -49,7 +49,8 @@ class Estimate:
     left: np.ndarray
     right: np.ndarray
     flat: np.ndarray  # bool: f does not move at the smallest steps, but does at larger ones
-    moved: np.ndarray  # bool: it moved at some step
+    still: np.ndarray  # the largest step up to which f stays as it is, to the last bit; 0 where it moves at all
+    hidden: np.ndarray  # the slope that f's rounding can hide below that step; 0 where f never moves
     seen: np.ndarray  # (q, steps): the central differences, from large steps to small; NaN where f did not move
 
     def __len__(self) -> int:
@@ -95,7 +96,11 @@ class Line:
         with np.errstate(all="ignore"):
             seen = np.where(moved, (up - down) / (2 * np.array(self._steps)), np.nan)
         value, error, size, kink, left, right, flat = (np.array(column) for column in zip(*found, strict=True))
-        return Estimate(value, error, size, kink, left, right, flat, moved.any(axis=1), seen)
+        steps = np.where(np.logical_and.accumulate(~moved[:, ::-1], axis=1), np.array(self._steps)[::-1], 0)
+        still = steps.max(axis=1)
+        hides = moved.any(axis=1) & (still > 0)
+        hidden = np.where(hides, self._eps * np.abs(self._here) / np.where(hides, still, 1), 0)
+        return Estimate(value, error, size, kink, left, right, flat, still, hidden, seen)
 
     def _one(self, output: int) -> tuple[float, float, float, bool, float, float, bool]:
         steps = np.array(self._steps)

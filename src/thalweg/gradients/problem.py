@@ -51,7 +51,7 @@ class Problem:
         self._rtol, self._atol = rtol or 0.0, atol or 0.0  # what the caller asked for
         terms = np.abs(self.rows) * self.scale
         largest = np.max(np.where(np.isfinite(terms), terms, 0), axis=1)
-        self.sizes = Sizes(self.values, largest, 64 * function.eps * float(np.max(np.abs(x))))
+        self.sizes = Sizes(largest, 64 * function.eps * float(np.max(np.abs(x))))
         self._moved = self._rounded(rng)
         self.complex_step = ComplexStep()
         self.modes = ["reverse"]
@@ -138,7 +138,7 @@ class Problem:
 
     def _exactly(self, one: Agreement, exact: float, doubt: float, kink: bool) -> Agreement:
         """Judge an unsure claim: to agree with a complex step to many digits is no chance, to disagree needs trust."""
-        if one.status != "inconclusive" or kink:
+        if one.status != "inconclusive" or kink or not np.isfinite(one.claimed):
             return one
         threshold = doubt + self.rule.allowed(one.claimed, exact)
         if exact == 0 and not self.complex_step.trusted:
