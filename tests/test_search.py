@@ -8,7 +8,7 @@ import math
 import equinox as eqx
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from scipy.stats import qmc
 
@@ -167,7 +167,8 @@ def test_grid_is_the_product_of_the_ranges():
 
 
 @given(recipes(), st.integers(2, 4))
-@settings(max_examples=60)
+# Most recipes span more than 200 points, and are passed over; that costs next to nothing.
+@settings(max_examples=60, suppress_health_check=[HealthCheck.filter_too_much])
 def test_size_of_a_grid(space, points):
     def size(node):
         if isinstance(node, Choice):
