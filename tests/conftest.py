@@ -8,6 +8,7 @@ from pathlib import Path
 
 import hypothesis
 import jax
+import jax.monitoring
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -26,6 +27,20 @@ def x64() -> Iterator[None]:
     """Compute in float64 within one test."""
     with jax.enable_x64(True):
         yield
+
+
+@pytest.fixture
+def compiled() -> Iterator[list[str]]:
+    """The functions that JAX compiles from here on, by name: a cache's size will not do, since old entries leave it."""
+    names: list[str] = []
+
+    def listen(event: str, _seconds: float, fun_name: str = "", **_: object) -> None:
+        if event == "/jax/core/compile/backend_compile_duration":
+            names.append(fun_name.removeprefix("jit(").removesuffix(")"))
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    yield names
+    jax.monitoring.unregister_event_duration_listener(listen)
 
 
 @pytest.fixture(scope="session")
