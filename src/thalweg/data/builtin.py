@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 
+from thalweg.data import toy
 from thalweg.data.dataset import Dataset, Split
 
 __all__ = ["BUILTIN", "read_digits"]
@@ -40,4 +42,10 @@ def _digits() -> tuple[np.ndarray, np.ndarray]:
     return bunch.data, bunch.target
 
 
-BUILTIN = {"digits": read_digits}
+BUILTIN: dict[str, Callable[[], Dataset]] = {
+    "digits": read_digits,
+    "rings": toy.rings,
+    "xor": toy.xor,
+    "modes": toy.modes,
+    "polynomial": toy.polynomial,
+}

@@ -94,10 +94,10 @@ def load(
 
     Args:
         source: a Dataset (returned as it is); a pair (X, y) of arrays or of .npy paths; a dict of arrays ("X_train",
-            "y_train", "X_test", ...); the name "digits" (a folder
-            of that name is "./digits"); or the path of a folder of class folders, an archive of one (.zip, .tar,
-            .tar.gz, .tar.xz, .tar.bz2: streamed, never unpacked), an .npz or .npy file, a folder of .npy files, a CSV,
-            TSV or Parquet table or a folder of train and test tables, CIFAR-10/100 binary files, or IDX files.
+            "y_train", "X_test", ...); the name of a built-in set, such as "digits" or "rings" (a folder of that name
+            is "./digits"); or the path of a folder of class folders, an archive of one (.zip, .tar, .tar.gz, .tar.xz,
+            .tar.bz2: streamed, never unpacked), an .npz or .npy file, a folder of .npy files, a CSV, TSV or Parquet
+            table or a folder of train and test tables, CIFAR-10/100 binary files, or IDX files.
         label: the label column of a table; "fine" or "coarse" for CIFAR-100 (default fine).
         skip_bad: leave out unreadable images and list them in `Dataset.skipped`, instead of failing at the first.
         image_size: (height, width), or one number for a square, to resize every image to. By default all images must
@@ -130,16 +130,20 @@ def load(
     if not labelled:
         return arrays.read_pair(source, None)
     raise UsageError(
-        f"data is {type(source).__name__}; give a pair (X, y), a path, a Dataset or 'digits' "
+        f"data is {type(source).__name__}; give a pair (X, y), a path, a Dataset or a name such as 'digits' "
         "(labelled=False lets X alone pass)"
     )
+
+
+def _names() -> str:
+    return "the names " + ", ".join(map(repr, BUILTIN))
 
 
 def _load_path(path: Path, options: Options) -> Dataset:
     with reading(path):
         there = path.exists()
     if not there:
-        raise DataError(f"{path}: no such file or folder{_near(path)}; the name 'digits' needs no file")
+        raise DataError(f"{path}: no such file or folder{_near(path)}; {_names()} need no file")
     cifar.refuse_pickles(path, [path.name])
     try:
         reader = next((reader for reader in READERS if reader.recognises(path)), None)
