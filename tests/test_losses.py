@@ -206,3 +206,23 @@ def test_smoothness_and_names():
     assert (Softmax.smooth, Hinge.smooth) == (True, False)
     assert (Softmax.kind, Hinge.kind) == ("softmax", "hinge")
     assert all(isinstance(loss, Loss) for loss in BOTH)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 1.0])
+def test_label_smoothing_beside_pytorch(smoothing, x64):
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(5)
+    scores, labels = 5 * rng.normal(size=(6, 4)), rng.integers(0, 4, 6)
+    given = torch.tensor(scores, requires_grad=True)
+    expected = torch.nn.functional.cross_entropy(given, torch.tensor(labels), label_smoothing=smoothing)
+    expected.backward()
+    ours, slope = jax.value_and_grad(lambda s: jnp.mean(Softmax(smoothing)(s, jnp.asarray(labels))))(
+        jnp.asarray(scores)
+    )
+    np.testing.assert_allclose(ours, expected.item(), rtol=1e-13)
+    np.testing.assert_allclose(slope, given.grad, atol=1e-14)
+
+
+def test_label_smoothing_outside_its_range_is_refused():
+    with pytest.raises(UsageError, match=r"smoothing is 1\.5"):
+        Softmax(1.5)

@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from thalweg.errors import UsageError
+from thalweg.fields import Number, check_optional
 
 __all__ = ["Hinge", "Loss", "Softmax"]
 
@@ -38,13 +39,26 @@ class Softmax(eqx.Module):
     Neither huge scores overflow, nor is the small loss of a well-fitted example
     rounded to 0, nor its gradient p_y − 1. Scores of −inf count as limits.
     Convex and smooth; the Hessian is at most ½(I − 11ᵀ/C) (Böhning 1992).
+
+    smoothing: ε in [0, 1]: each label counts as 1 − ε of its class and ε of all classes
+        alike, which adds ``ε (s_y − mean_j s_j)`` (Szegedy et al. 2016). None (default)
+        and 0 are the plain loss. With ε the loss is above 0 at its best.
     """
 
+    smoothing: Number | None = None
     kind: ClassVar[str] = "softmax"
     smooth: ClassVar[bool] = True
 
+    def __check_init__(self) -> None:
+        check_optional("Softmax", "smoothing", self.smoothing, least=0, most=1)
+
     def __call__(self, scores: jax.Array, labels: jax.Array) -> jax.Array:
-        return _softmax(*_checked(scores, labels))
+        scores, labels = _checked(scores, labels)
+        loss = _softmax(scores, labels)
+        if self.smoothing is None:
+            return loss
+        true = jnp.sum(jnp.where(_own(scores, labels), scores, 0), axis=-1)
+        return loss + jnp.asarray(self.smoothing, loss.dtype) * (true - jnp.mean(scores, axis=-1))
 
 
 class Hinge(eqx.Module):

@@ -144,9 +144,10 @@ def _named(value: Any) -> Any:
 
 
 def _check_loss(loss: Any) -> None:
-    if not isinstance(loss, (Softmax, Hinge)):
+    if not isinstance(loss, (Softmax, Hinge)) or getattr(loss, "smoothing", None):
         raise UsageError(
-            f"loss is {loss!r}; a certified optimum needs losses.Softmax() or losses.Hinge(); sweep takes others"
+            f"loss is {loss!r}; a certified optimum needs losses.Softmax() without smoothing, or losses.Hinge(); "
+            "sweep takes others"
         )
 
 
