@@ -17,7 +17,7 @@ import numpy as np
 from thalweg.errors import UsageError
 from thalweg.ranges import Choice, Integers, Range
 
-__all__ = ["Number", "check_flag", "check_integer", "check_number", "check_option", "is_open"]
+__all__ = ["Number", "check_flag", "check_integer", "check_number", "check_option", "check_optional", "is_open"]
 
 Number: TypeAlias = Any  # float | int | Range | Choice | jax.Array; JAX's arrays make a precise union useless
 
@@ -45,6 +45,13 @@ def check_number(
             raise UsageError(f"{owner}: {name} is {one!r}; it must be {_bounds(above, least, below, most)}")
         if whole and one != int(one):
             raise UsageError(f"{owner}: {name} is {one!r}; it must be a whole number")
+
+
+def check_optional(owner: str, name: str, value: Any, **bounds: Any) -> None:
+    """Raise a UsageError unless value is None or a number that `check_number` takes (or a choice of these)."""
+    for option in value.options if isinstance(value, Choice) else (value,):
+        if option is not None:
+            check_number(owner, name, option, **bounds)
 
 
 def check_integer(owner: str, name: str, value: Any, *, least: int) -> None:

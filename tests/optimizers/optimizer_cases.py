@@ -11,7 +11,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from thalweg.optimizers import SGD, AdaGrad, Adam, AdamW, RMSProp
+from thalweg.optimizers import (
+    KFAC,
+    SGD,
+    AdaGrad,
+    Adam,
+    AdamW,
+    Lion,
+    Muon,
+    RMSProp,
+    ScheduleFreeAdamW,
+    ScheduleFreeSGD,
+)  # fmt: skip
 
 Point = dict[str, np.ndarray]
 STEPS = 200
@@ -26,6 +37,7 @@ VARIANTS = [
     SGD(0.1, 0.9, nesterov=True, form="outside"), SGD(0.1, 0.9, nesterov=True, form="lookahead"), AdaGrad(0.1),
     RMSProp(0.1), RMSProp(0.1, momentum=0.9), RMSProp(0.1, 0.9, convention="keras", momentum=0.9), Adam(0.1),
     RMSProp(0.1, centered=True), Adam(0.1, bias_correction=False), Adam(0.1, convention="keras"), AdamW(0.1),
+    Lion(0.1), Muon(0.1), ScheduleFreeSGD(0.1), ScheduleFreeAdamW(0.1), KFAC(0.1),
 ]  # fmt: skip
 # In these, together, every number of every class is given.
 EXAMPLES = [
@@ -40,6 +52,10 @@ EXAMPLES = [
     Adam(0.1, 0.5, 0.9, 1e-2, bias_correction=False),
     AdamW(0.1, 0.5, 0.9, 1e-2, 0.1),
     AdamW(0.1, 0.5, 0.9, 1e-2, 0.1, "multiplier"),
+    Lion(0.1, 0.5, 0.9, 0.1),
+    Muon(0.1, 0.9, weight_decay=0.1, others_rate=0.5, beta1=0.5, beta2=0.9, epsilon=1e-2),
+    ScheduleFreeSGD(0.1, 0.8, 0.1),
+    ScheduleFreeAdamW(0.1, 0.8, 0.9, 1e-2, 0.1),
 ]
 
 

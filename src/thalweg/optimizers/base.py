@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, TypeAlias
 
 import equinox as eqx
@@ -18,17 +18,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from thalweg.errors import UsageError
-from thalweg.fields import Number, check_number, is_open
+from thalweg.fields import Number, check_optional, is_open
 from thalweg.optimizers.conventions import Convention, with_defaults
 from thalweg.penalties import weight_mask
-from thalweg.ranges import Choice
 from thalweg.schedules import as_schedule
 
 __all__ = [
     "Conventional",
     "Optimizer",
     "average",
-    "check_optional",
     "complement",
     "corrections",
     "map_leaves",
@@ -47,6 +45,21 @@ class Optimizer(eqx.Module):
     Every number is a leaf and may differ between the trials of a program; flags
     are static. Build a changed optimizer through its constructor, which checks
     the numbers and forms what must be formed in double precision, such as 1 − β.
+
+    Three further methods are optional:
+
+    - ``step_size(state, params)`` returns the step of each entry, shaped like params,
+      after an update. Fed a constant gradient g, the optimizer moves by −step ⊙ g in the
+      long run. A proximal step of this size after the update, prox(x, step · λ), has the
+      minimisers of the stated objective as its fixed points: at one, x = prox(x − step ⊙
+      ∇f(x)) entry by entry, whatever the steps. Decoupled weight decay is no part of an
+      objective: with it the fixed points are shifted, as if ½ (scale · λ / step) x² were
+      added entry by entry. Without this method penalties with a proximal step are refused.
+    - ``judged(state, params)`` returns the parameters that validation judges and the model
+      keeps, where these are not the ones at which gradients are taken.
+    - ``observe(recipe, params, model_state, x, labels, weight, step, key)``, in a class with
+      ``observes = True``, looks at a minibatch before each update, and `update` receives
+      what it returns as a fourth argument.
     """
 
     name: ClassVar[str]
@@ -59,18 +72,6 @@ class Optimizer(eqx.Module):
     @abc.abstractmethod
     def update(self, gradients: Tree, state: Any, params: Tree = None) -> tuple[Tree, Any]:
         """Return (updates, state); params + updates is the next point."""
-
-    @abc.abstractmethod
-    def step_size(self, state: Any, params: Tree) -> Tree:
-        """Return the step of each entry, shaped like params, after an update.
-
-        Fed a constant gradient g, the optimizer moves by −step ⊙ g in the long
-        run. A proximal step of this size after the update, prox(x, step · λ),
-        has the minimisers of the stated objective as its fixed points: at one,
-        x = prox(x − step ⊙ ∇f(x)) entry by entry, whatever the steps. Decoupled
-        weight decay is no part of an objective: with it the fixed points are
-        shifted, as if ½ (scale · λ / step) x² were added entry by entry.
-        """
 
     def rate(self, count: Any) -> jax.Array:
         """The learning rate of step ``count`` (0, 1, 2, ...)."""
@@ -218,11 +219,3 @@ def complement(value: Number | None) -> Number | None:
 def corrections(weight: Any, count: Any) -> jax.Array:
     """Return 1 − βᵗ from weight = 1 − β, accurate in float32 also where β is near 1."""
     return -jnp.expm1(count * jnp.log1p(-jnp.asarray(weight)))
-
-
-def check_optional(owner: str, name: str, value: Any, **bounds: float) -> None:
-    """Raise a UsageError unless value is None or a number within the bounds (or a choice of these)."""
-    options: Iterable[Any] = value.options if isinstance(value, Choice) else (value,)
-    for option in options:
-        if option is not None:
-            check_number(owner, name, option, **bounds)  # type: ignore[arg-type]
