@@ -26,7 +26,7 @@ from thalweg.testing import (
     common,
 )
 
-LOSSES = [losses.Softmax(), losses.Hinge()]
+LOSSES = [losses.Softmax(), losses.Softmax(0.1), losses.Hinge()]
 PENALTIES = [penalties.NoPenalty(), penalties.L2(0.3), penalties.L1(0.3), penalties.ElasticNet(0.3, 0.7)]
 SCHEDULES = [
     schedules.Constant(0.1),
@@ -48,6 +48,11 @@ OPTIMIZERS = [
     optimizers.Adam(0.01),
     optimizers.Adam(0.01, convention="keras"),
     optimizers.AdamW(schedules.Warmup(0.05, schedules.Cosine(0.01), unit="run")),
+    optimizers.Lion(0.01),
+    optimizers.Muon(0.02),
+    optimizers.ScheduleFreeSGD(0.1),
+    optimizers.ScheduleFreeAdamW(0.01),
+    optimizers.KFAC(0.1),
     optimizers.Optax(optax.lion, 1e-3, b1=0.9),
     optimizers.Transformation(optax.adam(1e-3)),
     optax.sgd(1e-2),
@@ -62,7 +67,14 @@ def twice(params, state, x, *, key, training):
     return 2 * jnp.tanh(x.reshape(x.shape[0], -1) @ params["W"]), {"seen": state["seen"] + training}
 
 
-MODELS = [models.Linear(), models.Linear(0.5, bias=False), models.Functions(doubled, twice), (doubled, twice)]
+MODELS = [
+    models.Linear(),
+    models.Linear(0.5, bias=False),
+    models.Dense((6, 5), dropout=0.3, batch_norm=True, activation="gelu", initialisation="xavier"),
+    models.Convolutional(2, (1, 1), "fractional", 1.5, "random", stochastic_depth=0.5, dropout=0.2),
+    models.Functions(doubled, twice),
+    (doubled, twice),
+]
 
 
 def test_every_loss_penalty_schedule_and_optimizer_is_checked():

@@ -125,9 +125,13 @@ def variant(part: T) -> T:
 
 
 def _is_static(part: Any, name: str) -> bool:
-    """True for a static field, unless it holds a number with a point: that should not have been static."""
+    """True for a static field, unless it holds a number with a point: that should not have been static.
+
+    One that sets a size says so: ``eqx.field(static=True, metadata={"size": True})``.
+    """
     [field] = [field for field in dataclasses.fields(part) if field.name == name]
-    return bool(field.metadata.get("static", False)) and not isinstance(getattr(part, name), float)
+    sized = field.metadata.get("size", False) or not isinstance(getattr(part, name), float)
+    return bool(field.metadata.get("static", False)) and sized
 
 
 def _changed(value: Any) -> list[Any]:
