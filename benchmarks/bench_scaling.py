@@ -19,6 +19,7 @@ from thalweg.penalties import L2
 from thalweg.recipe import Recipe, bind
 from thalweg.training.cohort import group
 from thalweg.training.cohort_run import CohortRun
+from thalweg.training.program import Inputs
 from thalweg.training.records import TrialRecord
 from thalweg.training.settings import Settings
 from thalweg.training.train import examples_of
@@ -43,7 +44,7 @@ def epoch_seconds(trials: int, features: int, examples: int, classes: int, repea
         for rate in np.geomspace(1e-4, 1e-3, trials)
     ]
     (cohort,) = group(recipes)
-    run = CohortRun(cohort, [TrialRecord() for _ in recipes], training, held, classes, 256, Settings())
+    run = CohortRun(cohort, [TrialRecord() for _ in recipes], Inputs(training, held), classes, 256, Settings())
     run.epoch()
     return float(np.median(seconds(lambda: run.epoch() or run.state.params, repeats)))
 

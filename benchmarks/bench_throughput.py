@@ -27,6 +27,7 @@ from thalweg.recipe import Recipe, bind
 from thalweg.schedules import Cosine, Warmup
 from thalweg.training.cohort import group
 from thalweg.training.cohort_run import CohortRun
+from thalweg.training.program import Inputs
 from thalweg.training.records import TrialRecord
 from thalweg.training.settings import Settings
 from thalweg.training.train import examples_of
@@ -77,7 +78,7 @@ def thalweg_epochs(trials: int, training: Any, held: Any, repeats: int) -> tuple
     """Seconds of an epoch's training alone, and of the whole epoch with validation and records."""
     bound = [bind(recipe, len(training.labels)) for recipe in recipes(trials, 2 * repeats + 2)]
     (cohort,) = group(bound)
-    run = CohortRun(cohort, [TrialRecord() for _ in bound], training, held, CLASSES, 1024, Settings())
+    run = CohortRun(cohort, [TrialRecord() for _ in bound], Inputs(training, held), CLASSES, 1024, Settings())
     run.epoch()
     whole = seconds(lambda: run.epoch() or run.state.params, repeats)
     alone = seconds(lambda: run._descend() and run.state.params, repeats)

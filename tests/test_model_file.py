@@ -249,7 +249,7 @@ def test_metadata_that_is_no_metadata(tmp_path, about):
         ("recipe", {"epochs": {"integers": [1, 5]}}, "its recipe cannot be used: it leaves epochs open"),
         ("recipe", {"model": {"kind": ["linear", "linear"]}}, "it leaves model open"),
         ("recipe", {"model": 3}, r"recipe\.model is 3"),
-        ("recipe", {"model": {"kind": "dense"}}, "its model is of kind 'dense'"),
+        ("recipe", {"model": {"kind": "resnet"}}, "its model is of kind 'resnet'"),
         ("recipe", {"loss": {"kind": 3}}, r"recipe\.loss\.kind is 3"),
         ("classes", "cat", "damaged: ValueError class names"),
         ("classes", [], "damaged: ValueError class names"),

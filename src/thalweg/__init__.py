@@ -13,7 +13,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from thalweg import (
         artifacts,
+        augmentation,
+        averaging,
         data,
+        features,
         gradients,
         landscapes,
         losses,
@@ -82,7 +85,10 @@ _HOMES = {
 }
 _ROOMS = (
     "artifacts",
+    "augmentation",
+    "averaging",
     "data",
+    "features",
     "gradients",
     "landscapes",
     "losses",
@@ -115,9 +121,12 @@ __all__ = [
     "Trial",
     "UsageError",
     "artifacts",
+    "augmentation",
+    "averaging",
     "choice",
     "data",
     "default_space",
+    "features",
     "fit",
     "gradcheck",
     "gradgradcheck",

@@ -54,7 +54,8 @@ class FittedModel:
     ``bias`` (classes,), for preprocessed features. ``feature_names`` are the
     columns of a table, which `data.match_features` puts in this order;
     ``trained_on`` is the fingerprint of the data set that the training, validation
-    and test examples came from.
+    and test examples came from. Where the recipe has features, ``feature_shape`` is the
+    images' and ``feature_state`` what the features learned; the model takes images.
     """
 
     recipe: Recipe
@@ -66,6 +67,7 @@ class FittedModel:
     feature_dtype: str = "float32"
     feature_names: tuple[str, ...] | None = None
     trained_on: str | None = None
+    feature_state: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
 
     def scores(self, features: np.ndarray) -> np.ndarray:
         """Return the class scores (N, classes) of features (N, *feature_shape)."""
@@ -96,33 +98,49 @@ class FittedModel:
 
     def score(self, split: Split) -> Score:
         """Score a labelled split whose labels index this model's classes."""
+        self._check(split.features)
+        return self._score(split, self._blocks(split.features))
+
+    def score_seen(self, split: Split) -> Score:
+        """Do as `score`, on a split that holds the recipe's features already in place of images."""
+        return self._score(split, self._scored(split.features))
+
+    def _score(self, split: Split, blocks: Iterator[tuple[slice, np.ndarray]]) -> Score:
         labels = split.labels
         if labels is None or len(labels) == 0:
             raise DataError("there are no labelled examples to score")
-        self._check(split.features)
         if labels.min() < 0 or labels.max() >= len(self.classes):
             raise DataError(
                 f"labels run from {labels.min()} to {labels.max()}, the model has {len(self.classes)} classes: "
                 "match them by name with data.match_classes"
             )
         correct, loss = 0, 0.0
-        for rows, scores in self._blocks(split.features):
+        for rows, scores in blocks:
             correct += int(np.count_nonzero(scores.argmax(axis=1) == labels[rows]))
             losses = self.recipe.loss(jnp.asarray(scores), jnp.asarray(labels[rows]))
             loss += float(np.sum(np.asarray(losses), dtype=np.float64))
         return Score(correct, len(labels), loss / len(labels))
 
     def _blocks(self, features: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+        """Yield the scores of examples as they come."""
+        part = self.recipe.features
+        for start in range(0, len(features), _ROWS):
+            block = features[start : start + _ROWS]
+            seen = block if part is None else part.transform(block, self.feature_state)
+            yield from self._scored(seen, start)
+
+    def _scored(self, features: np.ndarray, first: int = 0) -> Iterator[tuple[slice, np.ndarray]]:
+        """Yield the scores of what the model itself takes; ``first`` is the place of the first among all examples."""
         for start in range(0, len(features), _ROWS):
             rows = slice(start, start + _ROWS)
             x = self.preprocessing.transform(np.asarray(features[rows]))
             scores = np.asarray(_apply(self.recipe.model, self.params, self.model_state, x))
             if len(wrong := np.flatnonzero(np.isnan(scores).any(axis=1))):
                 raise DataError(
-                    f"the scores of example {start + wrong[0]} are NaN: its features are NaN, infinite or too large; "
-                    "mend them or leave the example out"
+                    f"the scores of example {first + start + wrong[0]} are NaN: its features are NaN, infinite or too "
+                    "large; mend them or leave the example out"
                 )
-            yield rows, scores
+            yield slice(first + start, first + start + len(scores)), scores
 
     def _check(self, features: np.ndarray) -> None:
         if features.dtype.kind not in "uif":

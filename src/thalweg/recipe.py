@@ -15,7 +15,7 @@ import equinox as eqx
 import jax
 
 from thalweg.errors import UsageError
-from thalweg.fields import check_integer, check_number, is_open
+from thalweg.fields import Number, check_integer, check_number, check_optional, is_open
 from thalweg.losses import Softmax
 from thalweg.models import Linear, as_model
 from thalweg.optimizers import AdamW, as_optimizer
@@ -43,6 +43,15 @@ class Recipe(eqx.Module):
             transformation of gradients (a line search needs the loss, which no step hands over). By
             default AdamW, learning rate 1e-3, warmed up over a twentieth of the
             run and then following a cosine to 0.
+        features: what images become before the model meets them, such as
+            ``features.HOG() + features.ColorHistogram()``; fitted on training
+            images. None (default): the pixels.
+        augmentation: what is done to a batch's images in training, such as
+            ``augmentation.FlipCrop()``; None (default): nothing.
+        clip: the largest norm of the whole gradient (smooth penalty included); a longer
+            one is shortened to it. None (default): no such limit.
+        averaging: an `averaging.ExponentialAverage` of the weights, which is then what
+            is judged and kept; None (default): the last weights.
         batch_size: examples a step; ``"full"`` takes all of them (batch gradient
             descent); a number above the training set's size means the same.
         epochs: passes over the training examples.
@@ -57,6 +66,10 @@ class Recipe(eqx.Module):
         default_factory=lambda: AdamW(Warmup(0.05, Cosine(1e-3), unit="run")),
         converter=lambda value: _each(as_optimizer, value),
     )
+    features: Any = None
+    augmentation: Any = None
+    clip: Number | None = None
+    averaging: Any = None
     batch_size: Any = eqx.field(static=True, default=256)
     epochs: Any = eqx.field(static=True, default=20)
     seed: Any = eqx.field(static=True, default=0)
@@ -64,20 +77,26 @@ class Recipe(eqx.Module):
     def __check_init__(self) -> None:
         check_part("loss", self.loss, ("__call__",), "losses.Softmax()")
         check_part("penalty", self.penalty, ("value", "prox"), "penalties.L2(1e-3)")
+        check_part("features", self.features, ("fit", "transform"), "features.HOG()", optional=True)
+        check_part("augmentation", self.augmentation, ("__call__", "check"), "augmentation.FlipCrop()", optional=True)
+        check_part("averaging", self.averaging, ("update", "value"), "averaging.ExponentialAverage()", optional=True)
+        check_optional("recipe", "clip", self.clip, above=0)
         _check_batch_size(self.batch_size)
         check_integer("recipe", "epochs", self.epochs, least=1)
         check_integer("recipe", "seed", self.seed, least=0)
         check_number("recipe", "seed", self.seed, most=_LARGEST_SEED)
 
 
-def check_part(name: str, value: Any, methods: tuple[str, ...], example: str) -> None:
+def check_part(name: str, value: Any, methods: tuple[str, ...], example: str, *, optional: bool = False) -> None:
     """Raise a UsageError unless value (or each option) is a module with the methods of its protocol.
 
     A plain function will not do: a recipe's parts are trees, so that trials stack.
     """
     if isinstance(value, Choice):
         for option in value.options:
-            check_part(name, option, methods, example)
+            check_part(name, option, methods, example, optional=optional)
+    elif optional and value is None:
+        return
     elif not isinstance(value, eqx.Module) or not all(hasattr(value, method) for method in methods):
         raise UsageError(f"recipe: {name} is {value!r}; give one like thalweg.{example}, or an equinox.Module like it")
 

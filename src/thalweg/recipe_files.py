@@ -24,7 +24,7 @@ from typing import Any
 
 import equinox as eqx
 
-from thalweg import losses, models, optimizers, penalties, schedules
+from thalweg import augmentation, averaging, features, losses, models, optimizers, penalties, schedules
 from thalweg.atomic import write_bytes
 from thalweg.errors import ThalwegError, UsageError, nearest
 from thalweg.ranges import Choice, Integers, LogUniform, Range, Uniform
@@ -43,13 +43,18 @@ _ROLES = {
     "loss": losses,
     "penalty": penalties,
     "optimizer": optimizers,
+    "features": features,
+    "parts": features,
+    "augmentation": augmentation,
+    "averaging": averaging,
     "learning_rate": schedules,
     "then": schedules,
     "schedule": schedules,
 }
+_OPTIONAL = ("features", "augmentation", "averaging")  # parts that may be "none", or left out
 _PYTHON_ONLY = (models.Functions, optimizers.Optax, optimizers.Transformation)  # they hold functions
 _INTERNAL = (schedules.Given, schedules.Scaled)  # what binding and training make of other schedules
-_LISTS = ("at",)  # arguments that are lists of numbers, so that a list there is no choice
+_LISTS = ("at", "hidden", "blocks")  # arguments that are lists of numbers, so that a list there is no choice
 
 
 class Named(eqx.Module):
@@ -181,6 +186,10 @@ def _fields(node: Any) -> dict[str, Any]:
 
 def _part(value: Any, role: str, path: str) -> Any:
     """Build the part (or choice of parts) that stands at a key."""
+    if role in _OPTIONAL and (value is None or value == "none"):
+        return None
+    if role == "features" and isinstance(value, str):
+        return features.parse_features(value)
     if isinstance(value, str):
         value = {"kind": value}
     if isinstance(value, Mapping) and set(value) == {"choice"} and isinstance(value["choice"], list):
@@ -263,6 +272,8 @@ def _build(cls: type, items: Mapping[str, Any], path: str) -> Any:
 def _argument(name: str, item: Any, path: str) -> Any:
     if name not in _ROLES:
         return _value(item, path, listed=name in _LISTS)
+    if name == "parts":
+        return _chained(item, path)
     part = _part(item, name, path)
     if _ROLES[name] is not schedules or part is None:
         return part
@@ -270,6 +281,13 @@ def _argument(name: str, item: Any, path: str) -> Any:
         return schedules.as_schedule(part)
     except UsageError as error:
         raise UsageError(f"{path}: {error}") from error
+
+
+def _chained(items: Any, path: str) -> tuple[Any, ...]:
+    """Build the parts of a chain of features: a list that is no choice."""
+    if not isinstance(items, list):
+        raise UsageError(f'{path} is {_shown(items)}; give a list of features, such as ["hog", "color_histogram"]')
+    return tuple(_part(item, "features", f"{path}[{i}]") for i, item in enumerate(items))
 
 
 def _value(item: Any, path: str, *, listed: bool = False) -> Any:

@@ -59,6 +59,7 @@ class DataSummary:
     examples: dict[str, int]  # split → count
     skipped: tuple[tuple[str, str], ...]  # name and reason of each example left out
     preprocessing: str
+    feature_dtype: str
 
 
 @dataclass(frozen=True)

@@ -19,15 +19,18 @@ from thalweg.data.preprocessing import Preprocessing, fit_preprocessing
 from thalweg.data.splits import join, split_dataset
 from thalweg.defaults import default_space
 from thalweg.errors import ThalwegError, UsageError
+from thalweg.extraction import View, view
+from thalweg.features import parse_features
 from thalweg.fields import check_integer, is_open
 from thalweg.fitted import FittedModel
 from thalweg.recipe import Recipe
-from thalweg.recipe_files import load_recipe
+from thalweg.recipe_files import encode, load_recipe
 from thalweg.run import DataSummary, Run, Trial
 from thalweg.search import Coordinates, describe, dimensions, draw, resolve
 from thalweg.selection import Selection, check_rule, edges, select
 from thalweg.training import Halving, Outcome, Progress, Settings, Snapshot, TrialRecord, train
 from thalweg.training.interrupt import InterruptRequest
+from thalweg.training.program import Inputs
 from thalweg.training.status import DIVERGED, Status
 from thalweg.training.train import examples_of
 
@@ -60,6 +63,8 @@ def sweep(
     validation: float | None = None,
     test: float | None = None,
     memory: int | None = None,
+    features: Any = None,
+    cache: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Run:
     """Train all trials of a search space, select one on validation, score it once on test.
@@ -83,6 +88,9 @@ def sweep(
             see `data.preprocessing`. Fitted on training examples only.
         validation, test: shares to hold out where the data brings no such split.
         memory: bytes that data and trials may take; None: 70 % of what is free.
+        features: takes the place of the recipe's features: a part of `thalweg.features`,
+            or its name, such as ``"hog,color"``.
+        cache: a folder in which features are kept, for the next run on the same data.
         progress: called with a `training.Snapshot` after every epoch.
 
     Raises UsageError and DataError for arguments and data that cannot serve,
@@ -98,17 +106,19 @@ def sweep(
     settings = Settings(halving, patience, tolerance, memory)
     loaded = load(data)
     dataset = prepare(loaded, validation, test, seed)
-    space = _space(recipe, dataset, seed)
+    space = _space(recipe, dataset, seed, features)
     drawn = draw(space, trials, seed=seed, method=search, points=points)
     recipes, coordinates = _with_seeds(space, [resolve(space, c) for c in drawn], drawn, seeds)
-    prepared = fit_preprocessing(dataset.train.features, preprocessing)
     if progress is not None:
         progress(Snapshot.beginning(len(recipes), _announcement(space, dataset, len(recipes))))
     loaded_at = time.perf_counter()
+    views = _views(dataset, recipes, preprocessing, None if cache is None else Path(cache), progress)
+    notes = [one.note for one in views.values() if one.note]
+    seen_at = time.perf_counter()
 
-    training, held = examples_of(dataset.train, prepared), examples_of(_held(dataset), prepared)
+    inputs = {part: _inputs(one.dataset.train, one) for part, one in views.items()}
     with InterruptRequest() as stop:
-        outcome = train(recipes, training, held, len(dataset.classes), settings, progress, stop)
+        outcome = train(recipes, inputs, len(dataset.classes), settings, progress, stop)
         trained_at = time.perf_counter()
         # Formed before anything else may fail, so that whatever does can hand over what was trained.
         run = Run(
@@ -128,16 +138,22 @@ def sweep(
                 "validation": validation,
                 "test": test,
                 "memory": memory,
+                "features": None if features is None else encode(space.features),
             },
-            data=summarise_data(loaded, dataset, prepared),
+            data=summarise_data(loaded, dataset, [one.preprocessing for one in views.values()]),
             trials=_trials(recipes, coordinates, outcome),
-            messages=tuple(outcome.messages),
-            seconds={"load": loaded_at - started, "train": trained_at - loaded_at, "total": trained_at - started},
+            messages=(*notes, *outcome.messages),
+            seconds={
+                "load": loaded_at - started,
+                "features": seen_at - loaded_at,
+                "train": trained_at - seen_at,
+                "total": trained_at - started,
+            },
             interrupted=outcome.interrupted,
             versions=run_versions(),
         )
         try:
-            run = _conclude(run, dataset, outcome, prepared, stop, progress)
+            run = _conclude(run, views, outcome, stop, progress)
         except ThalwegError as error:
             error.run = run
             raise
@@ -149,9 +165,8 @@ def sweep(
 
 def _conclude(
     run: Run,
-    dataset: Dataset,
+    views: dict[Any, View],
     outcome: Outcome,
-    prepared: Preprocessing,
     stop: InterruptRequest,
     progress: Progress | None,
 ) -> Run:
@@ -161,21 +176,22 @@ def _conclude(
     if chosen is None:
         return run
     record, coordinates = outcome.records[chosen.best], run.trials[chosen.best].coordinates
-    model = _fitted(dataset, recipes[chosen.best], record, prepared, run.data.fingerprint)
+    seen = views[recipes[chosen.best].features]
+    model = _fitted(run, seen, recipes[chosen.best], record, seen.preprocessing)
     run = dataclasses.replace(run, selection=chosen, model=model, edges=tuple(edges(run.space, coordinates)))
     if run.settings["refit"] and not stop.requested:
         if progress is not None:
             progress(Snapshot.beginning(1, "refitting the winner on training + validation"))
         before = len(run.messages)
-        run = _refit(run, dataset, record, stop)
+        run = _refit(run, seen, record, stop)
         if progress is not None:
             for message in run.messages[before:]:
                 progress(Snapshot.beginning(1, message))
     if stop.requested:
         return dataclasses.replace(run, interrupted=True)
-    assert dataset.test is not None
+    assert seen.dataset.test is not None
     assert run.model is not None
-    return dataclasses.replace(run, test=run.model.score(dataset.test))
+    return dataclasses.replace(run, test=run.model.score_seen(seen.dataset.test))
 
 
 def fit(recipe: Recipe | str | Path, data: Any, **options: Any) -> Run:
@@ -197,14 +213,47 @@ def prepare(dataset: Dataset, validation: float | None, test: float | None, seed
     return split_dataset(dataset, validation=validation, test=test, seed=seed)
 
 
-def _space(recipe: Recipe | str | Path | None, dataset: Dataset, seed: int) -> Recipe:
+def _space(recipe: Recipe | str | Path | None, dataset: Dataset, seed: int, features: Any) -> Recipe:
+    """The search space, with the features that were asked for in place of its own."""
+    if isinstance(features, str):
+        features = parse_features(features)
     if recipe is None:
-        return default_space(len(dataset.train), math.prod(dataset.feature_shape), seed=seed)
-    if isinstance(recipe, (str, Path)):
-        return load_recipe(recipe)
-    if not isinstance(recipe, Recipe):
+        shape = dataset.feature_shape
+        if features is not None:
+            features.check(shape, dataset.train.features.dtype)
+        width = math.prod(shape) if features is None else features.size(shape)
+        recipe = default_space(len(dataset.train), width, seed=seed)
+    elif isinstance(recipe, (str, Path)):
+        recipe = load_recipe(recipe)
+    elif not isinstance(recipe, Recipe):
         raise UsageError(f"recipe is {recipe!r}; give a thalweg.Recipe, the path of a recipe file, or None")
-    return recipe
+    return recipe if features is None else dataclasses.replace(recipe, features=features)
+
+
+def _views(
+    dataset: Dataset,
+    recipes: Sequence[Recipe],
+    preprocessing: str | None,
+    cache: Path | None,
+    progress: Progress | None,
+) -> dict[Any, View]:
+    """Show the data through every choice of features among the recipes."""
+
+    def tell(stage: str) -> None:
+        if progress is not None:
+            progress(Snapshot.preparing(len(recipes), stage))
+
+    parts = dict.fromkeys(recipe.features for recipe in recipes)
+    found = {part: view(dataset, part, preprocessing, cache=cache, tell=tell) for part in parts}
+    if progress is not None:
+        for one in found.values():
+            if one.note:
+                progress(Snapshot.beginning(len(recipes), one.note))
+    return found
+
+
+def _inputs(training: Split, seen: View) -> Inputs:
+    return Inputs(examples_of(training, seen.preprocessing), examples_of(_held(seen.dataset), seen.preprocessing))
 
 
 def _announcement(space: Recipe, dataset: Dataset, count: int) -> str:
@@ -240,40 +289,41 @@ def _select(recipes: Sequence[Recipe], outcome: Outcome, rule: str) -> Selection
     return select(recipes, outcome.records, rule)
 
 
-def _fitted(
-    dataset: Dataset, recipe: Recipe, record: TrialRecord, preprocessing: Preprocessing, fingerprint: str
-) -> FittedModel:
+def _fitted(run: Run, seen: View, recipe: Recipe, record: TrialRecord, preprocessing: Preprocessing) -> FittedModel:
     return FittedModel(
         recipe,
         record.params,
         record.model_state,
         preprocessing,
-        dataset.classes,
-        dataset.feature_shape,
-        feature_dtype="uint8" if dataset.train.features.dtype == np.uint8 else "float32",
-        feature_names=dataset.feature_names,
-        trained_on=fingerprint,
+        run.data.classes,
+        run.data.feature_shape,
+        feature_dtype=run.data.feature_dtype,
+        feature_names=seen.dataset.feature_names,
+        trained_on=run.data.fingerprint,
+        feature_state=seen.state,
     )
 
 
-def _refit(run: Run, dataset: Dataset, record: TrialRecord, stop: InterruptRequest) -> Run:
+def _refit(run: Run, seen: View, record: TrialRecord, stop: InterruptRequest) -> Run:
     """Train the winner again on training + validation, for as many epochs as it kept.
 
-    Preprocessing is fitted anew. Where that cannot be done the first model
-    stays, and a message says why.
+    Preprocessing is fitted anew; what the features learned from the training split
+    stays. Where it cannot be done the first model stays, and a message says why.
     """
     assert run.model is not None
-    joined = join(dataset.train, _held(dataset))
-    prepared = fit_preprocessing(joined.features, run.settings["preprocessing"])
+    joined = join(seen.dataset.train, _held(seen.dataset))
+    again_seen = dataclasses.replace(
+        seen, preprocessing=fit_preprocessing(joined.features, run.settings["preprocessing"])
+    )
     # The validation examples are part of the training set here: what is measured on them is not used.
-    training, held = examples_of(joined, prepared), examples_of(_held(dataset), prepared)
+    inputs = {seen.features: _inputs(joined, again_seen)}
     settings = Settings(memory=run.settings["memory"], epochs=record.kept_epoch)
     try:
-        outcome = train([run.model.recipe], training, held, len(dataset.classes), settings, stop=stop)
+        outcome = train([run.model.recipe], inputs, len(run.data.classes), settings, stop=stop)
         (again,) = outcome.records
         why = "was interrupted" if outcome.interrupted else "diverged"
         if not outcome.interrupted and again.status is not None and again.status.name != DIVERGED:
-            model = _fitted(dataset, run.model.recipe, again, prepared, run.data.fingerprint)
+            model = _fitted(run, seen, run.model.recipe, again, again_seen.preprocessing)
             return dataclasses.replace(run, model=model, refitted=True)
     except UsageError as error:  # training + validation do not fit into the memory that training did
         why = f"failed: {error}"
@@ -298,7 +348,10 @@ def _trials(recipes: Sequence[Recipe], coordinates: Sequence[Coordinates], outco
 
 
 def summarise_data(
-    loaded: Dataset, dataset: Dataset, preprocessing: Preprocessing, counts: dict[str, int] | None = None
+    loaded: Dataset,
+    dataset: Dataset,
+    preprocessing: Sequence[Preprocessing],
+    counts: dict[str, int] | None = None,
 ) -> DataSummary:
     """Tell of the data set that a run was made on; ``counts`` replaces the splits' sizes where they were joined."""
     return DataSummary(
@@ -309,7 +362,8 @@ def summarise_data(
         feature_shape=dataset.feature_shape,
         examples={name: len(split) for name, split in dataset.splits()} if counts is None else counts,
         skipped=tuple((one.name, one.reason) for one in loaded.skipped),
-        preprocessing=preprocessing.kind,
+        preprocessing=", ".join(sorted({one.kind for one in preprocessing})),
+        feature_dtype="uint8" if dataset.train.features.dtype == np.uint8 else "float32",
     )
 
 

@@ -11,6 +11,7 @@ from thalweg.data.dataset import Split
 from thalweg.data.preprocessing import fit_preprocessing
 from thalweg.recipe import Recipe
 from thalweg.training import Outcome, Settings, train
+from thalweg.training.program import Inputs
 from thalweg.training.train import examples_of
 
 
@@ -27,7 +28,7 @@ class Problem(NamedTuple):
         prepared = fit_preprocessing(self.x, "none")
         training = examples_of(Split(self.x, self.y), prepared)
         held = examples_of(Split(self.x_held, self.y_held), prepared)
-        return train(recipes, training, held, 3, settings or Settings(), **options)  # type: ignore[arg-type]
+        return train(recipes, {None: Inputs(training, held)}, 3, settings or Settings(), **options)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="session")

@@ -216,7 +216,7 @@ def test_no_bit_changes_at_the_size_of_images_where_packing_would_pay(monkeypatc
     def trained(rate: float) -> list[Any]:
         rates = (1e-3, rate, 1e-2, rate, rate, rate)
         recipes = [Recipe(penalty=L2(1e-2), optimizer=AdamW(r), batch_size=32, epochs=4) for r in rates]
-        return train(recipes, examples, examples, 10, Settings()).records
+        return train(recipes, {None: program.Inputs(examples, examples)}, 10, Settings()).records
 
     sound, broken = trained(1e-3), trained(1e30)
     assert [record.status.name for record in broken].count("diverged") == 4

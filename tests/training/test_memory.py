@@ -17,7 +17,7 @@ from thalweg.recipe import Recipe, bind
 from thalweg.training import Halving, Settings, free_memory, memory, program
 from thalweg.training.cohort import group
 from thalweg.training.memory import Plan, peak_bytes, plan
-from thalweg.training.program import Examples
+from thalweg.training.program import Examples, Inputs
 from thalweg.training.random_search import search_epoch
 
 RATES = (0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 3e-4, 1e-4)
@@ -43,7 +43,8 @@ DATA = 110 * 7 * 4 + 40 * 7 * 4 + 16
 
 def planned(recipes: list[Recipe], settings: Settings | None = None, held: Examples = HELD) -> list[Plan]:
     bound = [bind(recipe, 110) for recipe in recipes]
-    return plan(group(bound), TRAIN, held, 3, settings or Settings(memory=AMPLE))
+    cohorts, inputs = group(bound), Inputs(TRAIN, held)
+    return plan(cohorts, [inputs] * len(cohorts), 3, settings or Settings(memory=AMPLE))
 
 
 def hidden_layer(key: jax.Array, input_shape: tuple[int, ...], classes: int) -> Any:
@@ -78,7 +79,7 @@ def test_the_plan_covers_what_the_compiler_takes(case: str) -> None:
     examples, held = shape(count, features, np.uint8), shape(200, features, np.uint8)
     bound = [bind(recipe, count) for recipe in recipes(**changes)]
     (cohort,) = group(bound)
-    (whole,) = plan([cohort], examples, held, classes, Settings(memory=AMPLE))
+    (whole,) = plan([cohort], [Inputs(examples, held)], classes, Settings(memory=AMPLE))
     taken = compiled_bytes(cohort, examples, held, classes)
     assert whole.chunks == 1
     assert taken <= whole.bytes_whole <= 5 * taken
@@ -168,7 +169,8 @@ def test_with_halving_the_states_of_all_cohorts_are_held() -> None:
 def weighty(settings: Settings, trials: int = 64) -> Plan:
     """Plan trials of 1.2 MB of weights each, three times that with Adam's state."""
     bound = [bind(recipe, 110) for recipe in (recipes(optimizer=Adam()) * 8)[:trials]]
-    (result,) = plan(group(bound), shape(110, 3072, np.uint8), shape(40, 3072, np.uint8), 100, settings)
+    inputs = Inputs(shape(110, 3072, np.uint8), shape(40, 3072, np.uint8))
+    (result,) = plan(group(bound), [inputs], 100, settings)
     return result
 
 

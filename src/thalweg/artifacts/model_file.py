@@ -45,6 +45,7 @@ def serialise_model(model: FittedModel) -> bytes:
         **_named("state", model.model_state),
         "preprocessing.shift": model.preprocessing.shift,
         "preprocessing.scale": model.preprocessing.scale,
+        **{f"features.{name}": array for name, array in model.feature_state.items()},
     }
     about = {
         "format": _FORMAT,
@@ -73,8 +74,10 @@ def load_model(path: str | Path, model: Any = None) -> FittedModel:
     try:
         recipe = _recipe(about["recipe"], model)
         classes, shape = _classes(about["classes"]), _shape(about["feature_shape"])
-        preprocessing = _preprocessing(about["preprocessing"], shape, tensors)
-        params, state = _trees(recipe, shape, len(classes), tensors)
+        learned = _feature_state(recipe, shape, tensors)
+        seen = shape if recipe.features is None else (recipe.features.size(shape),)
+        preprocessing = _preprocessing(about["preprocessing"], seen, tensors)
+        params, state = _trees(recipe, seen, len(classes), tensors)
         dtype, names = _features(about["feature_dtype"], about["feature_names"], shape)
         trained_on = about["trained_on"]
         if not (trained_on is None or isinstance(trained_on, str)):
@@ -85,7 +88,7 @@ def load_model(path: str | Path, model: Any = None) -> FittedModel:
         raise DataError(
             f"{path} is damaged: {type(error).__name__} {error}; take the file from its source again"
         ) from error
-    return FittedModel(recipe, params, state, preprocessing, classes, shape, dtype, names, trained_on)
+    return FittedModel(recipe, params, state, preprocessing, classes, shape, dtype, names, trained_on, learned)
 
 
 def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -170,6 +173,19 @@ def _features(dtype: Any, names: Any, shape: tuple[int, ...]) -> tuple[str, tupl
     if not isinstance(names, list) or len(names) != math.prod(shape) or not all(isinstance(n, str) for n in names):
         raise ValueError("feature names")
     return dtype, tuple(names)
+
+
+def _feature_state(recipe: Recipe, shape: tuple[int, ...], tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Take out what the recipe's features learned, checking its shapes."""
+    if recipe.features is None:
+        return {}
+    found = {}
+    for name, expected in recipe.features.state_shapes(shape).items():
+        array = tensors.pop(f"features.{name}")
+        if array.shape != tuple(expected) or array.dtype != np.float32 or not np.isfinite(array).all():
+            raise ValueError(f"features.{name} is {array.dtype}{list(array.shape)}, not float32{list(expected)}")
+        found[name] = array
+    return found
 
 
 def _preprocessing(kind: Any, shape: tuple[int, ...], tensors: dict[str, np.ndarray]) -> Preprocessing:

@@ -25,7 +25,7 @@ class ProgressLine:
     def __call__(self, snapshot: Snapshot) -> None:
         if snapshot.message:
             self.say(snapshot.message)
-        self.report(sentence(snapshot))
+        self.report(snapshot.stage or sentence(snapshot))
 
     def report(self, text: str) -> None:
         """Show where the work stands, if the last such line is old enough."""

@@ -42,6 +42,8 @@ def sweep(
     validation: float | None = None,
     test: float | None = None,
     memory: str | None = None,
+    features: str | None = None,
+    features_cache: Path = Path("runs/features"),
     out: Path | None = None,
     overwrite: Annotated[bool, Parameter(negative="")] = False,
     json: Annotated[bool, Parameter(negative="")] = False,
@@ -52,7 +54,7 @@ def sweep(
     Parameters
     ----------
     data
-        A folder, archive, .npz, .npy, .csv, .parquet, CIFAR binary or IDX file, or "digits".
+        A folder, archive, .npz, .npy, .csv, .parquet, CIFAR binary or IDX file, or a name: digits, rings, xor, modes.
     recipe
         A recipe file (.toml or .json) with ranges in it; without one, a space around AdamW sized to the data.
     trials
@@ -85,6 +87,10 @@ def sweep(
         Share to hold out for the final score, where the data brings no test split.
     memory
         What data and trials may take, such as 4GB (default: 70 % of what is free).
+    features
+        What images become: any of hog, color, patches, joined by commas; in the place of the recipe's.
+    features_cache
+        Folder in which features are kept, for the next run on the same data.
     out
         The run folder (default: runs/NAME-DATE-TIME).
     overwrite
@@ -107,6 +113,8 @@ def sweep(
         "validation": validation,
         "test": test,
         "memory": None if memory is None else parse_bytes(memory),
+        "features": features,
+        "cache": features_cache,
     }
     return _train(data, recipe, reading or Reading(), out, overwrite, json, options)
 
@@ -123,6 +131,8 @@ def fit(
     validation: float | None = None,
     test: float | None = None,
     memory: str | None = None,
+    features: str | None = None,
+    features_cache: Path = Path("runs/features"),
     out: Path | None = None,
     overwrite: Annotated[bool, Parameter(negative="")] = False,
     json: Annotated[bool, Parameter(negative="")] = False,
@@ -133,7 +143,7 @@ def fit(
     Parameters
     ----------
     data
-        A folder, archive, .npz, .npy, .csv, .parquet, CIFAR binary or IDX file, or "digits".
+        A folder, archive, .npz, .npy, .csv, .parquet, CIFAR binary or IDX file, or a name: digits, rings, xor, modes.
     recipe
         A recipe file (.toml or .json) without ranges.
     seed
@@ -152,6 +162,10 @@ def fit(
         Share to hold out for the final score, where the data brings no test split.
     memory
         What the data and the trial may take, such as 4GB (default: 70 % of what is free).
+    features
+        What images become: any of hog, color, patches, joined by commas; in the place of the recipe's.
+    features_cache
+        Folder in which features are kept, for the next run on the same data.
     out
         The run folder (default: runs/NAME-DATE-TIME).
     overwrite
@@ -172,6 +186,8 @@ def fit(
         "validation": validation,
         "test": test,
         "memory": None if memory is None else parse_bytes(memory),
+        "features": features,
+        "cache": features_cache,
     }
     return _train(data, recipe, reading or Reading(), out, overwrite, json, options)
 

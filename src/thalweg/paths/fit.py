@@ -106,7 +106,7 @@ def path(
             solutions=tuple(found.solutions),
             tolerance=found.tolerance,
             settings=_settings(job, training, found),
-            data=summarise_data(loaded, dataset, prepared, {"train": len(training.features)}),
+            data=summarise_data(loaded, dataset, [prepared], {"train": len(training.features)}),
             seconds={"load": loaded_at - started, "solve": solved_at - loaded_at, "total": solved_at - started},
             messages=tuple(complaints(found.solutions)),
             interrupted=stop.requested,

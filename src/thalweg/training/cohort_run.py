@@ -16,11 +16,13 @@ from thalweg.training.cohort import Cohort
 from thalweg.training.program import (
     Block,
     Evaluation,
-    Examples,
+    Inputs,
     StepMetrics,
     TrialState,
     evaluate,
+    has_judged,
     initialise,
+    judged,
     train_block,
 )
 from thalweg.training.random_search import search_epoch
@@ -45,15 +47,14 @@ class CohortRun:
         self,
         cohort: Cohort,
         records: Sequence[TrialRecord],
-        train: Examples,
-        validation: Examples,
+        inputs: Inputs,
         classes: int,
         rows: int,
         settings: Settings,
     ) -> None:
         self.cohort = cohort
         self.records = records
-        self.train, self.validation = train, validation
+        self.train, self.validation = inputs
         self.rows = rows
         self.patience, self.tolerance = settings.patience, settings.tolerance
         self.epochs: int = cohort.epochs
@@ -61,7 +62,7 @@ class CohortRun:
         self.live = np.ones(len(cohort), bool)
         self.diverged = np.zeros(len(cohort), bool)
         self._key = jax.random.key(cohort.seed)
-        self._shape, self._classes = train.features.shape[1:], classes
+        self._shape, self._classes = self.train.features.shape[1:], classes
         self.state: TrialState | None = None  # made by the first epoch: a chunk that waits holds no memory
         self._best = np.full(len(cohort), np.inf)  # lowest validation loss, for patience
         self._best_params: Any = None
@@ -78,12 +79,19 @@ class CohortRun:
         else:
             losses, metrics, rate = self._descend()
         self.done_epochs += 1
-        held = evaluate(self.cohort.recipe, self.state.params, self.state.model_state, self.validation, self.rows)
+        held = evaluate(self.cohort.recipe, *self._judged(), self.validation, self.rows)
         held = Evaluation(*(np.asarray(a) for a in held))
         self._write(losses, metrics, rate, held)
         self._mark_diverged(held.loss)
         self._keep_best(held)
         self._stop_under_tolerance()
+
+    def _judged(self) -> tuple[Any, Any]:
+        """The (params, model_state) that validation judges and the records keep."""
+        assert self.state is not None
+        if has_judged(self.cohort.recipe):
+            return judged(self.cohort.recipe, self.state)
+        return self.state.params, self.state.model_state
 
     def _descend(self) -> tuple[np.ndarray, StepMetrics, np.ndarray]:
         assert self.state is not None
@@ -151,7 +159,7 @@ class CohortRun:
             return
         better = self.live & (np.asarray(held.loss) < self._best)
         self._best = np.where(better, held.loss, self._best)
-        now = (self.state.params, self.state.model_state)
+        now = self._judged()
         if self._best_params is None or self._correct is None:
             self._best_params = jax.tree.map(jnp.copy, now)  # the state's own buffers are given to the next block
             self._correct = np.array(held.correct)
@@ -198,7 +206,7 @@ class CohortRun:
         if self.state is None or self._correct is None:
             return
         record.correct = self._correct[place].copy()
-        kept = self._best_params if self._best_params is not None else (self.state.params, self.state.model_state)
+        kept = self._best_params if self._best_params is not None else self._judged()
         record.params, record.model_state = jax.tree.map(lambda leaf: np.asarray(leaf[place]), kept)
 
     def _record(self, place: int) -> TrialRecord:

@@ -23,7 +23,7 @@ from thalweg.optimizers import RandomSearch
 from thalweg.training.batches import steps_per_epoch
 from thalweg.training.cohort import Cohort
 from thalweg.training.free_memory import available_bytes
-from thalweg.training.program import Block, Examples, TrialState, evaluate, initialise, train_block
+from thalweg.training.program import Block, Examples, Inputs, TrialState, evaluate, initialise, train_block
 from thalweg.training.random_search import search_epoch
 from thalweg.training.settings import Settings
 
@@ -63,10 +63,8 @@ class Plan:
         )
 
 
-def plan(
-    cohorts: Sequence[Cohort], training: Examples, validation: Examples, classes: int, settings: Settings
-) -> list[Plan]:
-    """Plan the memory of a sweep: how many trials of each cohort fit into one program.
+def plan(cohorts: Sequence[Cohort], inputs: Sequence[Inputs], classes: int, settings: Settings) -> list[Plan]:
+    """Plan the memory of a sweep: how many trials of each cohort fit into one program, given each cohort's inputs.
 
     ``settings.memory`` bounds the bytes of everything, the data included; by
     default trials may take 70 % of what the device or machine has free, the
@@ -75,9 +73,10 @@ def plan(
     trials; with halving the states of all trials of all cohorts, since they
     wait between rungs. Raises a UsageError where one trial does not fit.
     """
-    data = _bytes(jax.tree.leaves((training, validation)))
+    data = _bytes(jax.tree.leaves(list({id(given): given for given in inputs}.values())))
     free = settings.memory - data if settings.memory is not None else int(_USE * available_bytes())
-    needs = [_Needs(cohort, training, validation, classes, settings.patience is not None) for cohort in cohorts]
+    patience = settings.patience is not None
+    needs = [_Needs(cohort, given, classes, patience) for cohort, given in zip(cohorts, inputs, strict=True)]
     # On an accelerator the results lie on the host, and take none of its memory.
     results = sum(n.result * len(n.cohort) for n in needs) if jax.devices()[0].platform == "cpu" else 0
     states = sum(n.state * len(n.cohort) for n in needs) if settings.halving else 0
@@ -118,12 +117,12 @@ def _refusal(need: _Needs, results: int, states: int, free: int) -> str:
 class _Needs:
     """The bytes that a cohort's trials take: ``state`` and ``result`` per trial, `programs` per chunk."""
 
-    def __init__(self, cohort: Cohort, training: Examples, validation: Examples, classes: int, patience: bool) -> None:
+    def __init__(self, cohort: Cohort, inputs: Inputs, classes: int, patience: bool) -> None:
         self.cohort = cohort
-        self.training, self.validation = (jax.tree.map(_shape, examples) for examples in (training, validation))
+        self.training, self.validation = jax.tree.map(_shape, inputs)
         self.classes = classes
         state = self._initial(1)
-        held = len(validation.labels)
+        held = len(self.validation.labels)
         kept = _bytes(jax.tree.leaves((state.params, state.model_state)))
         self.result = kept + held
         # What was right in the last evaluation, and by the weights that are kept: a byte an example each.

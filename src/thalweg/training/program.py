@@ -20,7 +20,10 @@ from thalweg.penalties import is_smooth, penalty_gradient, penalty_prox, penalty
 from thalweg.recipe import Recipe
 from thalweg.schedules import Given
 
-__all__ = ["Block", "Evaluation", "Examples", "StepMetrics", "TrialState", "evaluate", "initialise", "train_block"]
+__all__ = [
+    "Block", "Evaluation", "Examples", "Inputs", "StepMetrics", "TrialState", "evaluate", "has_judged", "initialise",
+    "judged", "train_block",
+]  # fmt: skip
 
 Array: TypeAlias = Any  # a jax.Array inside the program, a NumPy array on the host
 
@@ -40,6 +43,13 @@ class Examples(NamedTuple):
         return (x - shift) * scale, self.labels[rows]
 
 
+class Inputs(NamedTuple):
+    """What trials of one choice of features learn from and are judged on."""
+
+    training: Examples
+    validation: Examples
+
+
 class Block(NamedTuple):
     """What one call of the program works through."""
 
@@ -55,6 +65,7 @@ class TrialState(NamedTuple):
     params: Any
     model_state: Any
     optimizer_state: Any
+    average: Any  # of (params, model_state), where the recipe averages; else ()
     alive: Array  # bool: False freezes the trial
     diverged_at: Array  # int32: the step, or −1
 
@@ -83,7 +94,8 @@ def initialise(recipe: Recipe, key: jax.Array, input_shape: tuple[int, ...], cla
         params, model_state = recipe.model.init(key, input_shape, classes)
         searching = isinstance(recipe.optimizer, RandomSearch)  # no step rule, so no state of one
         state = () if searching else recipe.optimizer.init(params)
-        return TrialState(params, model_state, state, jnp.asarray(True), jnp.asarray(-1, jnp.int32))
+        average = recipe.averaging.init((params, model_state)) if recipe.averaging is not None else ()
+        return TrialState(params, model_state, state, average, jnp.asarray(True), jnp.asarray(-1, jnp.int32))
 
     return jax.vmap(one, axis_size=_width(recipe))(recipe)
 
@@ -114,8 +126,10 @@ def _step(
     recipe: Recipe, state: TrialState, examples: Examples, row: tuple[jax.Array, ...], key: jax.Array, *, measure: bool
 ) -> tuple[TrialState, jax.Array, Any]:
     rows, weight, rates, number = row
-    x, labels = examples.batch(rows)
     step_key = jax.random.fold_in(key, number)
+    x, labels = examples.batch(rows)
+    if recipe.augmentation is not None:
+        x = recipe.augmentation(x, jax.random.fold_in(step_key, 0))
 
     def one(recipe: Recipe, trial: TrialState, rate: jax.Array) -> tuple[TrialState, jax.Array, Any]:
         return _trial_step(recipe, trial, rate, x, labels, weight, number, step_key, measure=measure)
@@ -144,8 +158,13 @@ def _trial_step(
     (loss, model_state), gradient = jax.value_and_grad(data_loss, has_aux=True)(trial.params)
     if is_smooth(recipe.penalty):
         gradient = jax.tree.map(jnp.add, gradient, penalty_gradient(recipe.penalty, trial.params))
+    if recipe.clip is not None:
+        gradient = _clipped(gradient, recipe.clip)
     optimizer = with_rate(recipe.optimizer, rate)
-    updates, optimizer_state = optimizer.update(gradient, trial.optimizer_state, trial.params)
+    seen: tuple[Any, ...] = ()
+    if getattr(optimizer, "observes", False):
+        seen = (optimizer.observe(recipe, trial.params, trial.model_state, x, labels, weight, number, key),)
+    updates, optimizer_state = optimizer.update(gradient, trial.optimizer_state, trial.params, *seen)
     params = jax.tree.map(jnp.add, trial.params, updates)
     if not is_smooth(recipe.penalty):
         params = penalty_prox(recipe.penalty, params, optimizer.step_size(optimizer_state, params))
@@ -157,9 +176,41 @@ def _trial_step(
     diverged_at = jnp.where(trial.alive & ~finite, number.astype(jnp.int32), trial.diverged_at)
     metrics = _norms(recipe, trial.params, params, gradient) if measure else None
     # The optimizer's state goes on, since a frozen trial is never resumed: masking it would cost a pass over memory.
-    new, old = (params, model_state), trial[:2]
-    params, model_state = jax.tree.map(lambda new, old: jnp.where(alive, new, old), new, old)
-    return TrialState(params, model_state, optimizer_state, alive, diverged_at), loss, metrics
+    average = trial.average
+    if recipe.averaging is not None:
+        average = recipe.averaging.update(average, (params, model_state))
+    new, old = (params, model_state, average), (trial.params, trial.model_state, trial.average)
+    params, model_state, average = jax.tree.map(lambda new, old: jnp.where(alive, new, old), new, old)
+    return TrialState(params, model_state, optimizer_state, average, alive, diverged_at), loss, metrics
+
+
+@jax.jit
+def judged(recipe: Recipe, state: TrialState) -> tuple[Any, Any]:
+    """Return the stacked (params, model_state) that validation judges and the records keep.
+
+    They are the optimizer's choice, where it has one (``judged``), and the average, where the recipe takes one.
+    """
+
+    def one(recipe: Recipe, trial: TrialState) -> tuple[Any, Any]:
+        params = trial.params
+        if hasattr(recipe.optimizer, "judged"):
+            params = recipe.optimizer.judged(trial.optimizer_state, params)
+        if recipe.averaging is not None:
+            return recipe.averaging.value(trial.average, (params, trial.model_state))
+        return params, trial.model_state
+
+    return jax.vmap(one, axis_size=_width(recipe, state))(recipe, state)
+
+
+def has_judged(recipe: Recipe) -> bool:
+    """True where what is judged is not the state's own params, so that it must be formed."""
+    return recipe.averaging is not None or hasattr(recipe.optimizer, "judged")
+
+
+def _clipped(gradient: Any, most: jax.Array) -> Any:
+    """Shorten a gradient that is longer than ``most`` to that length."""
+    factor = jnp.minimum(1.0, most / jnp.maximum(_norm(gradient), 1e-30))
+    return jax.tree.map(lambda leaf: factor.astype(leaf.dtype) * leaf, gradient)
 
 
 def with_rate(optimizer: Any, rate: jax.Array) -> Any:

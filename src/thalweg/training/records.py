@@ -59,11 +59,17 @@ class Snapshot:
     best: float  # highest validation accuracy so far
     work_done: float  # share of all trial-epochs, 0…1
     message: str | None = None  # something worth a line of its own
+    stage: str | None = None  # where the work stands while nothing trains
 
     @classmethod
     def beginning(cls, trials: int, message: str) -> Snapshot:
         """Nothing trained yet."""
         return cls(trials, trials, 0, 0, 0, float("nan"), 0.0, message)
+
+    @classmethod
+    def preparing(cls, trials: int, stage: str) -> Snapshot:
+        """Nothing trained yet, and other work on the way."""
+        return cls(trials, trials, 0, 0, 0, float("nan"), 0.0, stage=stage)
 
 
 Progress = Callable[[Snapshot], None]

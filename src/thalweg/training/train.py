@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -20,7 +21,7 @@ from thalweg.training.cohort_run import CohortRun
 from thalweg.training.halving import Halving
 from thalweg.training.interrupt import InterruptRequest
 from thalweg.training.memory import plan
-from thalweg.training.program import Examples
+from thalweg.training.program import Examples, Inputs
 from thalweg.training.records import Progress, Snapshot, TrialRecord
 from thalweg.training.settings import Settings
 from thalweg.training.status import DIVERGED, PRUNED, Status
@@ -50,8 +51,7 @@ def examples_of(split: Split, preprocessing: Preprocessing) -> Examples:
 
 def train(
     recipes: Sequence[Recipe],
-    training: Examples,
-    validation: Examples,
+    inputs: Mapping[Any, Inputs],
     classes: int,
     settings: Settings,
     progress: Progress | None = None,
@@ -59,37 +59,45 @@ def train(
 ) -> Outcome:
     """Train every recipe and return its record.
 
+    ``inputs`` has the examples for each choice of features among the recipes (None: the
+    data as it comes), all of the same examples in the same order.
+
     Without halving the cohorts run one after another; with it, all run to a
     rung before any goes on. Ctrl-C is answered at the end of an epoch: trials
     that were still training are marked as interrupted. ``stop`` is for a caller
     that listens for Ctrl-C over more than the training.
     """
-    check_together(recipes)
-    bound = [bind(recipe, len(training.labels)) for recipe in recipes]
-    sweep = _Sweep(bound, training, validation, classes, settings, progress)
+    for recipe in recipes:
+        check_together(recipe, inputs[recipe.features].training.features.shape[1:])
+    bound = [bind(recipe, len(inputs[recipe.features].training.labels)) for recipe in recipes]
+    sweep = _Sweep(bound, inputs, classes, settings, progress)
     with contextlib.nullcontext(stop) if stop else InterruptRequest() as stop:
         sweep.run(stop)
     return Outcome(sweep.records, [c.numbers for c in sweep.cohorts], sweep.messages, stop.requested)
 
 
-def check_together(recipes: Sequence[Recipe]) -> None:
-    """Raise a UsageError where the parts of a recipe do not work together."""
-    for recipe in recipes:
-        searching = isinstance(recipe.optimizer, RandomSearch)  # scores the full loss, and takes no step
-        if not (searching or is_smooth(recipe.penalty) or hasattr(recipe.optimizer, "step_size")):
-            raise UsageError(
-                f"the penalty {type(recipe.penalty).__name__} takes a proximal step, whose length must come from the "
-                f"optimizer's step_size method, and {type(recipe.optimizer).__name__} has none: take an optimizer "
-                "of thalweg.optimizers, such as Optax(factory, learning_rate) for one of Optax's, or penalties.L2"
-            )
+def check_together(recipe: Recipe, shape: tuple[int, ...]) -> None:
+    """Raise a UsageError where the parts of a recipe do not work together, or not on examples of that shape."""
+    searching = isinstance(recipe.optimizer, RandomSearch)  # scores the full loss, and takes no step
+    if not (searching or is_smooth(recipe.penalty) or hasattr(recipe.optimizer, "step_size")):
+        raise UsageError(
+            f"the penalty {type(recipe.penalty).__name__} takes a proximal step, whose length must come from the "
+            f"optimizer's step_size method, and {type(recipe.optimizer).__name__} has none: take an optimizer "
+            "of thalweg.optimizers, such as Optax(factory, learning_rate) for one of Optax's, or penalties.L2"
+        )
+    if hasattr(recipe.model, "check"):
+        recipe.model.check(shape)
+    if recipe.augmentation is not None:
+        recipe.augmentation.check(shape)
+    if searching and recipe.averaging is not None:
+        raise UsageError("random search takes no steps, so there is nothing to average: leave averaging out")
 
 
 class _Sweep:
     def __init__(
         self,
         recipes: Sequence[Recipe],
-        training: Examples,
-        validation: Examples,
+        inputs: Mapping[Any, Inputs],
         classes: int,
         settings: Settings,
         progress: Progress | None,
@@ -102,13 +110,14 @@ class _Sweep:
         self.progress = progress
         self.work = sum(recipe.epochs for recipe in recipes)
         self.runs: list[CohortRun] = []
-        plans = plan(self.cohorts, training, validation, classes, settings)
-        for cohort, planned in zip(self.cohorts, plans, strict=True):
+        seen = [inputs[cohort.recipe.features] for cohort in self.cohorts]
+        plans = plan(self.cohorts, seen, classes, settings)
+        for cohort, given, planned in zip(self.cohorts, seen, plans, strict=True):
             if planned.chunks > 1:
                 self._say(planned.sentence())
             for start in range(0, len(cohort), planned.width):
                 chunk = cohort.take(range(start, min(start + planned.width, len(cohort))))
-                run = CohortRun(chunk, self.records, training, validation, classes, planned.rows, settings)
+                run = CohortRun(chunk, self.records, given, classes, planned.rows, settings)
                 self.runs.append(run)
 
     def run(self, stop: InterruptRequest) -> None:
