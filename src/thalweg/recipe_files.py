@@ -54,7 +54,7 @@ _ROLES = {
 _OPTIONAL = ("features", "augmentation", "averaging")  # parts that may be "none", or left out
 _PYTHON_ONLY = (models.Functions, optimizers.Optax, optimizers.Transformation)  # they hold functions
 _INTERNAL = (schedules.Given, schedules.Scaled)  # what binding and training make of other schedules
-_LISTS = ("at", "hidden", "blocks")  # arguments that are lists of numbers, so that a list there is no choice
+_LISTS = ("at", "hidden", "blocks", "bins")  # arguments that are lists of numbers, so that a list there is no choice
 
 
 class Named(eqx.Module):

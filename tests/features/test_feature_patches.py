@@ -59,6 +59,12 @@ def test_beside_loops(part, channels):
     np.testing.assert_allclose(found, expected, atol=2e-4, rtol=1e-4)
 
 
+def test_faint_patches_fade_beside_loops():
+    faint = images() // 40  # a spread of about 2 of 255, where the 10 that is added to the variance counts
+    state = PART.fit(faint)
+    np.testing.assert_allclose(PART.transform(faint[:1], state)[0], by_loops(faint[0], PART, state), atol=2e-4)
+
+
 def test_patches_taken_in_blocks_give_the_same(monkeypatch):
     state = {name: jnp.asarray(array) for name, array in states().items()}
     batch = jnp.asarray(images(2) / np.float32(255))

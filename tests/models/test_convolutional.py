@@ -22,10 +22,6 @@ def channels_second(x):
     return torch.tensor(np.moveaxis(np.asarray(x), -1, 1).copy())
 
 
-def plain(x, weight):
-    return jax.lax.conv_general_dilated(x, weight, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
-
-
 @pytest.mark.parametrize("side", [1, 3, 5])
 def test_convolution_beside_pytorch(side, x64):
     torch = pytest.importorskip("torch")
@@ -42,30 +38,14 @@ def test_convolution_beside_pytorch(side, x64):
     np.testing.assert_allclose(np.transpose(to_weight, (3, 2, 0, 1)), kernel.grad, atol=1e-12)
 
 
-@pytest.mark.parametrize("axes", [(0, 0), (0, None), (None, 0)], ids=["both", "images", "kernels"])
-def test_trials_side_by_side_are_each_alone(axes, x64):
-    x, weight = jnp.asarray(RNG.normal(size=(3, 2, 4, 5, 2))), jnp.asarray(RNG.normal(size=(3, 3, 3, 2, 4)))
-    x, weight = x if axes[0] == 0 else x[0], weight if axes[1] == 0 else weight[0]
-
-    def slopes(function):
-        def loss(x, weight):
-            return jnp.sum(jnp.sin(function(x, weight)))
-
-        return jax.vmap(jax.value_and_grad(loss, argnums=(0, 1)), axes)(x, weight)
-
-    for ours, expected in zip(jax.tree.leaves(slopes(convolve)), jax.tree.leaves(slopes(plain)), strict=True):
-        np.testing.assert_allclose(ours, expected, atol=1e-12)
-
-
-def test_no_grouped_or_permuted_convolution_is_left():
-    """What is slow on a CPU: XLA's own gradients and batching rule."""
-    x, weight = jnp.zeros((3, 2, 4, 5, 2)), jnp.zeros((3, 3, 3, 2, 4))
-    step = jax.vmap(jax.grad(lambda w, x: jnp.sum(convolve(x, w) ** 2)))
+def test_no_permuted_convolution_is_left():
+    """What is slow on a CPU in a loop: XLA's own gradient with respect to a kernel."""
+    x, weight = jnp.zeros((2, 4, 5, 2)), jnp.zeros((3, 3, 2, 4))
+    step = jax.grad(lambda w, x: jnp.sum(convolve(x, w) ** 2), argnums=(0, 1))
     text = jax.jit(step).lower(weight, x).as_text()
     found = [line for line in text.splitlines() if "stablehlo.convolution" in line]
-    assert len(found) == 3 - 1  # forward, to the kernels; nobody asked for the images'
+    assert len(found) == 3
     assert all("dim_numbers = [b, 0, 1, f]x[0, 1, i, o]->[b, 0, 1, f]" in line for line in found)
-    assert all("feature_group_count = 1" in line for line in found)
 
 
 @pytest.mark.parametrize("batch_norm", [True, False])

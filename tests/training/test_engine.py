@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -13,10 +13,12 @@ import optax
 import pytest
 from scipy.special import log_softmax
 
+from thalweg.augmentation import FlipCrop
+from thalweg.averaging import ExponentialAverage
 from thalweg.errors import UsageError
 from thalweg.losses import Hinge, Softmax
-from thalweg.models import Linear
-from thalweg.optimizers import SGD, AdaGrad, Adam, AdamW, Optax, RMSProp
+from thalweg.models import Dense, Linear
+from thalweg.optimizers import SGD, AdaGrad, Adam, AdamW, Optax, RandomSearch, RMSProp
 from thalweg.penalties import L1, L2, ElasticNet, NoPenalty, penalty_residual
 from thalweg.recipe import Recipe, bind
 from thalweg.schedules import Constant, Cosine, CosineRestarts, InverseSqrt, Step, Warmup
@@ -383,3 +385,73 @@ def test_no_penalty_is_strength_zero(problem: Any) -> None:
         [Recipe(penalty=p, optimizer=SGD(0.1), batch_size=32, epochs=2) for p in (NoPenalty(), L2(0.0))]
     ).records
     np.testing.assert_array_equal(first.params["weight"], second.params["weight"])
+
+
+def test_trials_in_turn_equal_trials_side_by_side(problem: Any) -> None:
+    """A model may ask for its trials to take turns; what is drawn, masked and judged is the same."""
+
+    class InTurn(Dense):
+        one_by_one: ClassVar[bool] = True
+
+    def recipes(model: Any) -> list[Recipe]:
+        rates = (0.01, 0.1, 1e30)
+        return [Recipe(model=model(5, dropout=0.3), optimizer=SGD(r), batch_size=32, epochs=3) for r in rates]
+
+    beside, in_turn = problem.train(recipes(Dense)).records, problem.train(recipes(InTurn)).records
+    for one, other in zip(beside, in_turn, strict=True):
+        assert one.status.name == other.status.name
+    for one, other in zip(beside[:2], in_turn[:2], strict=True):
+        for a, b in zip(jax.tree.leaves(one.params), jax.tree.leaves(other.params), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+
+
+def test_a_clipped_gradient_is_no_longer_than_its_limit(problem: Any) -> None:
+    """One step of gradient descent at rate 1 moves by the gradient itself, or by the limit where it is shorter."""
+
+    def moved(clip: float | None) -> float:
+        recipe = Recipe(model=Linear(scale=0.0), optimizer=SGD(1.0), batch_size="full", epochs=1, clip=clip)
+        (record,) = problem.train([recipe]).records
+        return float(np.sqrt(sum(np.sum(leaf**2) for leaf in record.params.values())))
+
+    free = moved(None)
+    np.testing.assert_allclose(moved(free / 3), free / 3, rtol=1e-5)
+    np.testing.assert_allclose(moved(3 * free), free, rtol=1e-6)
+
+
+def test_an_average_is_judged_and_kept_and_training_goes_on_from_the_weights(problem: Any) -> None:
+    """m / (1 − dᵗ) over the steps, beside the same steps without an average."""
+    decay, epochs = 0.9, 7
+    recipe = Recipe(model=Linear(scale=0.0), optimizer=SGD(0.1), batch_size="full", epochs=epochs)
+    plain = [problem.train([dataclasses.replace(recipe, epochs=n + 1)]).records[0].params for n in range(epochs)]
+    shares = np.array([(1 - decay) * decay ** (epochs - 1 - n) for n in range(epochs)]) / (1 - decay**epochs)
+    expected = sum(share * params["weight"] for share, params in zip(shares, plain, strict=True))
+    averaged = dataclasses.replace(recipe, averaging=ExponentialAverage(decay))
+    slower = dataclasses.replace(recipe, averaging=ExponentialAverage(0.0))
+    first, second = problem.train([averaged, slower]).records
+    np.testing.assert_allclose(first.params["weight"], expected, rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(second.params["weight"], plain[-1]["weight"], rtol=1e-5)
+    scores = problem.x_held @ first.params["weight"].T + first.params["bias"]
+    assert first.history["validation_accuracy"][-1] == pytest.approx(np.mean(scores.argmax(1) == problem.y_held))
+
+
+def test_random_search_has_nothing_to_average(problem: Any) -> None:
+    with pytest.raises(UsageError, match="leave averaging out"):
+        problem.train([Recipe(optimizer=RandomSearch(10), averaging=ExponentialAverage())])
+
+
+def test_trials_that_differ_in_dropout_and_clip_share_a_program(problem: Any, compiled: list[str]) -> None:
+    def recipe(rate: float, clip: float) -> Recipe:
+        return Recipe(model=Dense(7, dropout=rate), optimizer=SGD(0.1), batch_size=19, epochs=2, clip=clip)
+
+    together = problem.train([recipe(0.0, 1.0), recipe(0.5, 0.1)]).records
+    assert compiled.count("train_block") == 1
+    for record, one in zip(together, (recipe(0.0, 1.0), recipe(0.5, 0.1)), strict=True):
+        alone = problem.train([one]).records[0]
+        np.testing.assert_allclose(
+            record.params["output"]["weight"], alone.params["output"]["weight"], rtol=1e-4, atol=1e-6
+        )
+
+
+def test_augmented_batches_are_the_same_for_all_trials_and_images_alone_serve(problem: Any) -> None:
+    with pytest.raises(UsageError, match="only images"):
+        problem.train([Recipe(augmentation=FlipCrop(), epochs=1)])

@@ -35,9 +35,10 @@ class ProgressLine:
             self._line(text)
 
     def say(self, text: str) -> None:
-        """Print a line of its own, control characters made visible: names come from data."""
+        """Print lines of their own, control characters made visible: names come from data."""
         self.clear()
-        print(shown(text), file=self.stream, flush=True)
+        for line in text.split("\n"):
+            print(shown(line), file=self.stream, flush=True)
 
     def clear(self) -> None:
         """Wipe the line that is being rewritten."""

@@ -74,6 +74,8 @@ class Convolutional(eqx.Module):
     momentum: Number = 0.1
     epsilon: Number = 1e-5
     kind: ClassVar[str] = "convolutional"
+    # One trial fills the machine; side by side they would be grouped convolutions, many times slower on a CPU.
+    one_by_one: ClassVar[bool] = True
 
     def __check_init__(self) -> None:
         check_integer("Convolutional", "width", self.width, least=1)

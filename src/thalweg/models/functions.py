@@ -18,7 +18,12 @@ __all__ = ["Functions", "Model", "as_model"]
 @runtime_checkable
 class Model(Protocol):
     """What a model is: two pure functions. State is what training changes without a
-    gradient (running means); ``()`` where there is none."""
+    gradient (running means); ``()`` where there is none.
+
+    Two things are optional: ``check(shape)`` raises a UsageError where examples of that
+    shape cannot serve, and a class attribute ``one_by_one = True`` makes the trials of a
+    program take turns in each step, where side by side they would be slower.
+    """
 
     def init(self, key: jax.Array, input_shape: tuple[int, ...], classes: int) -> tuple[Any, Any]:
         """Return fresh (params, state) for inputs of that shape (without the batch axis)."""

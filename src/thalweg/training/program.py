@@ -8,6 +8,7 @@ is compiled once for a cohort's shapes and serves all epochs and seeds.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
@@ -134,7 +135,7 @@ def _step(
     def one(recipe: Recipe, trial: TrialState, rate: jax.Array) -> tuple[TrialState, jax.Array, Any]:
         return _trial_step(recipe, trial, rate, x, labels, weight, number, step_key, measure=measure)
 
-    return jax.vmap(one, axis_size=len(rates))(recipe, state, rates)
+    return _over_trials(recipe, one, (recipe, state, rates))
 
 
 def _trial_step(
@@ -256,11 +257,18 @@ def evaluate(recipe: Recipe, params: Any, model_state: Any, examples: Examples, 
             scores, _ = recipe.model.apply(params, model_state, x, key=None, training=False)
             return recipe.loss(scores, labels), jnp.argmax(scores, axis=-1) == labels
 
-        return jax.vmap(one, axis_size=_width(recipe, params))(recipe, params, model_state)
+        return _over_trials(recipe, one, (recipe, params, model_state))
 
     losses, correct = jax.lax.map(chunk, index)  # (chunks, trials, rows)
     losses, correct = (jnp.moveaxis(a, 1, 0).reshape(a.shape[1], -1)[:, :count] for a in (losses, correct))
     return Evaluation(jnp.mean(losses, axis=1), correct)
+
+
+def _over_trials(recipe: Recipe, one: Callable[..., Any], stacked: tuple[Any, ...]) -> Any:
+    """Call ``one`` for every trial: all at once, or in turn where the model asks for it."""
+    if getattr(recipe.model, "one_by_one", False):
+        return jax.lax.map(lambda trial: one(*trial), stacked)
+    return jax.vmap(one, axis_size=_width(stacked))(*stacked)
 
 
 def _width(*trees: Any) -> int:
