@@ -338,3 +338,32 @@ def test_import_is_light() -> None:
     code += "import jax; assert not jax.config.jax_enable_x64"
     environment = {**os.environ, "PYTHONWARNINGS": "error"}
     subprocess.run([sys.executable, "-c", code], check=True, env=environment)
+
+
+def test_features_by_name_and_the_model_predicts_raw_images(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    images = np.random.default_rng(0).integers(0, 255, (90, 16, 16, 3)).astype(np.uint8)
+    labels = np.arange(90) % 3
+    images[labels == 1, :, :, 0] = 250
+    images[labels == 2, :, :, 2] = 250
+    np.savez("images.npz", X=images, y=labels)
+    sweep = ["sweep", "images.npz", "--features", "color,hog", "--trials", "2", "--out", "run"]
+    assert run(sweep) == 0
+    _, err = capsys.readouterr()
+    assert "the features ColorHistogram + HOG are kept in runs/features/" in err
+    record = json.loads(Path("run/run.json").read_text())
+    assert [part["kind"] for part in record["best"]["recipe"]["features"]["parts"]] == ["color_histogram", "hog"]
+    assert run(["score", "run", "images.npz"]) == 0
+    assert "accuracy 1.0000" in capsys.readouterr().out
+    assert run([*sweep, "--overwrite"]) == 0
+    assert "were read from runs/features/" in capsys.readouterr().err
+    assert run([*sweep[:3], "hogs", "--out", "other"]) == 2
+    assert "hog" in capsys.readouterr().err
+
+
+def test_a_message_of_several_lines_is_several_lines() -> None:
+    stream = io.StringIO()
+    ProgressLine(stream).say("searching\n  rate\x1b[2J")
+    assert stream.getvalue() == "searching\n  rate\\x1b[2J\n"

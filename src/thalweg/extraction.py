@@ -69,18 +69,14 @@ def extract(
     features.check(dataset.feature_shape, dataset.train.features.dtype)
     place = None if cache is None else cache / _key(dataset, features)
     if place is not None and (place / MARK).is_file():
-        return *_read(place, dataset, features), f"the features {_name(features)} were read from {place}"
-    state = features.fit(dataset.train.features, progress=_counter(tell, f"learning {_name(features)}"))
+        return *_read(place, dataset, features), f"the features {features.name} were read from {place}"
+    state = features.fit(dataset.train.features, progress=_counter(tell, f"learning {features.name}"))
     found = {
-        name: features.transform(split.features, state, progress=_counter(tell, f"{_name(features)} of {name} images"))
+        name: features.transform(split.features, state, progress=_counter(tell, f"{features.name} of {name} images"))
         for name, split in dataset.splits()
     }
     note = "" if place is None else _write(place, found, state, features)
     return _with_features(dataset, found), state, note
-
-
-def _name(features: Any) -> str:
-    return type(features).__name__
 
 
 def _counter(tell: Tell | None, what: str) -> Callable[[int, int], None] | None:
@@ -103,9 +99,9 @@ def _write(place: Path, found: dict[str, np.ndarray], state: dict[str, np.ndarra
             np.savez(temporary / "state.npz", allow_pickle=False, **state)
             (temporary / MARK).write_text(json.dumps(encode(features), indent=2) + "\n", encoding="utf-8")
     except ThalwegError as error:
-        return f"the features {_name(features)} are not kept for the next run: {error}"
+        return f"the features {features.name} are not kept for the next run: {error}"
     size = sum(array.nbytes for array in found.values())
-    return f"the features {_name(features)} are kept in {place} ({size / 1e6:,.0f} MB) for the next run on this data"
+    return f"the features {features.name} are kept in {place} ({size / 1e6:,.0f} MB) for the next run on this data"
 
 
 def _read(place: Path, dataset: Dataset, features: Any) -> tuple[Dataset, dict[str, np.ndarray]]:

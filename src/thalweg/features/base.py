@@ -177,6 +177,10 @@ class Chain(Features):
             columns.append(part.encode(images, own))
         return jnp.concatenate(columns, axis=1)
 
+    @property
+    def name(self) -> str:
+        return " + ".join(part.name for part in self.parts)
+
     def __repr__(self) -> str:
         return " + ".join(map(repr, self.parts)) if len(self.parts) > 1 else f"Chain(({self.parts[0]!r},))"
 
