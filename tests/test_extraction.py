@@ -12,7 +12,7 @@ from thalweg.artifacts import load_model, save_model
 from thalweg.data import Dataset, Split
 from thalweg.data.splits import split_dataset
 from thalweg.extraction import extract, view
-from thalweg.features import HOG, ColorHistogram, Patches
+from thalweg.features import HOG, ColorHistogram, Features, Patches
 from thalweg.optimizers import Adam
 from thalweg.recipe import Recipe
 from thalweg.recipe_files import load_recipe, save_recipe
@@ -98,6 +98,10 @@ def test_a_model_file_whose_features_are_missing_is_damaged(tmp_path):
     save_file({**tensors, "features.mean": np.zeros(5, np.float32)}, tmp_path / "other", metadata)
     with pytest.raises(tw.DataError, match=r"features\.mean is float32\[5\]"):
         load_model(tmp_path / "other")
+    broken = np.full_like(tensors["features.centroids"], np.nan)
+    save_file({**tensors, "features.centroids": broken}, tmp_path / "broken", metadata)
+    with pytest.raises(tw.DataError, match=r"features\.centroids is float32"):
+        load_model(tmp_path / "broken")
 
 
 def test_features_are_kept_by_fingerprint_and_read_back(run, monkeypatch):
@@ -117,13 +121,73 @@ def test_features_are_kept_by_fingerprint_and_read_back(run, monkeypatch):
     assert "are kept in" in note
 
 
-def test_kept_features_that_are_damaged_are_named(tmp_path):
+def test_kept_features_that_are_damaged_are_computed_again(tmp_path):
     split = split_dataset(dataset(), seed=0)
-    extract(split, HOG(cell=4), cache=tmp_path)
+    whole, _, _ = extract(split, HOG(cell=4), cache=tmp_path)
     (place,) = tmp_path.iterdir()
     (place / "test.npy").write_bytes(b"nothing")
-    with pytest.raises(tw.DataError, match=f"kept in {place} are damaged: .*; delete that folder"):
-        extract(split, HOG(cell=4), cache=tmp_path)
+    again, _, note = extract(split, HOG(cell=4), cache=tmp_path)
+    np.testing.assert_array_equal(again.test.features, whole.test.features)
+    assert "is damaged" in note
+    assert "computed again" in note
+    assert "were read from" in extract(split, HOG(cell=4), cache=tmp_path)[2]
+
+
+def test_settings_of_one_kind_are_kept_apart(tmp_path):
+    split = split_dataset(dataset(), seed=0)
+    one, _, _ = extract(split, SMALL, cache=tmp_path)
+    other, _, note = extract(split, dataclasses.replace(SMALL, seed=1), cache=tmp_path)
+    assert "are kept in" in note
+    assert not np.array_equal(one.test.features, other.test.features)
+
+
+class Brightness(Features):
+    """A part of somebody's own."""
+
+    kind = "brightness"
+
+    def size(self, shape):
+        return 1
+
+    def encode(self, images, state):
+        return images.mean(axis=(1, 2, 3))[:, None]
+
+
+def test_features_of_ones_own_are_not_kept_and_are_given_again_to_load(tmp_path):
+    found = tw.sweep(recipe(epochs=1), dataset(), features=Brightness(), trials=1, cache=tmp_path / "cache")
+    assert not (tmp_path / "cache").exists()
+    save_model(found.model, tmp_path / "m")
+    with pytest.raises(tw.DataError, match=r"features are of kind 'brightness'.*load_model\(path, features="):
+        load_model(tmp_path / "m")
+    x, _ = images(9)
+    np.testing.assert_array_equal(load_model(tmp_path / "m", features=Brightness()).scores(x), found.model.scores(x))
+
+
+def test_the_refit_fits_preprocessing_to_all_features_it_trains_on():
+    found = tw.sweep(recipe(), dataset(), features=HOG(cell=4), trials=1)
+    split = split_dataset(dataset(), seed=0)
+    seen, _, _ = extract(split, HOG(cell=4))
+    expected = np.concatenate([seen.train.features, seen.validation.features]).mean(axis=0)
+    np.testing.assert_allclose(found.model.preprocessing.shift, expected, atol=1e-6)
+
+
+def test_what_cannot_be_trained_is_refused_before_anything_is_extracted(monkeypatch):
+    monkeypatch.setattr(Patches, "fit", None)
+    with pytest.raises(tw.UsageError, match="Convolutional takes images"):
+        tw.sweep(recipe(model=tw.models.Convolutional()), dataset(), features=SMALL)
+    with pytest.raises(tw.UsageError, match="features is 3"):
+        tw.sweep(None, dataset(), features=3)
+
+
+def test_a_model_of_features_has_no_templates(run):
+    with pytest.raises(tw.UsageError, match="in the pixels' place"):
+        tw.views.templates(run[0].model)
+
+
+def test_float_images_off_their_range_are_refused():
+    x, y = images(60)
+    with pytest.raises(tw.UsageError, match=r"images run from 0 to \d+; give uint8"):
+        tw.sweep(recipe(), (x.astype(np.float32), y), features="color")
 
 
 def test_a_cache_that_cannot_be_written_stops_nothing(tmp_path):

@@ -223,6 +223,13 @@ def test_label_smoothing_beside_pytorch(smoothing, x64):
     np.testing.assert_allclose(slope, given.grad, atol=1e-14)
 
 
+def test_label_smoothing_of_nothing_is_the_plain_loss_at_extremes_too():
+    scores = jnp.asarray([[0, 1, -jnp.inf], [3e38, 3e38, 0]], jnp.float32)
+    labels = jnp.asarray([0, 1])
+    np.testing.assert_array_equal(Softmax(0.0)(scores, labels), Softmax()(scores, labels))
+    assert np.isfinite(Softmax(0.1)(scores, labels)[1])
+
+
 def test_label_smoothing_outside_its_range_is_refused():
     with pytest.raises(UsageError, match=r"smoothing is 1\.5"):
         Softmax(1.5)

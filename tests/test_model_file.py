@@ -250,6 +250,9 @@ def test_metadata_that_is_no_metadata(tmp_path, about):
         ("recipe", {"model": {"kind": ["linear", "linear"]}}, "it leaves model open"),
         ("recipe", {"model": 3}, r"recipe\.model is 3"),
         ("recipe", {"model": {"kind": "resnet"}}, "its model is of kind 'resnet'"),
+        ("recipe", {"model": {"kind": "convolutional", "blocks": [10**9]}}, "1000000000 layers in"),
+        ("recipe", {"features": {"kind": "mine"}}, "its features are of kind 'mine'"),
+        ("recipe", {"features": {"kind": "hog", "cell": 3}}, "its recipe cannot be used: HOG"),
         ("recipe", {"loss": {"kind": 3}}, r"recipe\.loss\.kind is 3"),
         ("classes", "cat", "damaged: ValueError class names"),
         ("classes", [], "damaged: ValueError class names"),
@@ -391,3 +394,17 @@ def test_preprocessing_of_one_number_stays_one_number(tmp_path):
     model = dataclasses.replace(fitted(), preprocessing=Preprocessing("scale", np.float32(0), np.float32(1 / 255)))
     save_model(model, tmp_path / "a")
     assert load_model(tmp_path / "a").preprocessing.scale.shape == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"), [("mean", np.nan, "not finite"), ("variance", -1, "is negative")]
+)
+def test_running_statistics_that_cannot_be_are_damage(tmp_path, name, value, message):
+    recipe = Recipe(model=models.Dense((2,), batch_norm=True))
+    params, state = recipe.model.init(jax.random.key(0), (3,), 2)
+    state["layer_1"][name] = np.full(2, value, np.float32)
+    none = Preprocessing("none", np.float32(0), np.float32(1))
+    broken = FittedModel(recipe, jax.tree.map(np.asarray, params), state, none, ("a", "b"), (3,))
+    save_model(broken, tmp_path / "m")
+    with pytest.raises(DataError, match=message):
+        load_model(tmp_path / "m")

@@ -57,8 +57,10 @@ class Softmax(eqx.Module):
         loss = _softmax(scores, labels)
         if self.smoothing is None:
             return loss
-        true = jnp.sum(jnp.where(_own(scores, labels), scores, 0), axis=-1)
-        return loss + jnp.asarray(self.smoothing, loss.dtype) * (true - jnp.mean(scores, axis=-1))
+        smoothing = jnp.asarray(self.smoothing, loss.dtype)
+        shifted = scores - jax.lax.stop_gradient(jnp.max(scores, axis=-1, keepdims=True))
+        true = jnp.sum(jnp.where(_own(scores, labels), shifted, 0), axis=-1)
+        return loss + jnp.where(smoothing > 0, smoothing * (true - jnp.mean(shifted, axis=-1)), 0)
 
 
 class Hinge(eqx.Module):

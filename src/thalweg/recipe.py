@@ -26,6 +26,8 @@ from thalweg.schedules import Cosine, Warmup, bind_all
 __all__ = ["FULL_BATCH", "Recipe", "bind"]
 
 FULL_BATCH = "full"
+AVERAGING = ("init", "update", "value")  # the methods of an average
+FEATURES = ("fit", "transform", "check", "size", "state_shapes", "name")  # the methods of a features part
 _LARGEST_SEED = 2**32 - 1  # JAX's keys take 32 bits of a seed: larger ones would repeat the smaller
 
 
@@ -77,9 +79,9 @@ class Recipe(eqx.Module):
     def __check_init__(self) -> None:
         check_part("loss", self.loss, ("__call__",), "losses.Softmax()")
         check_part("penalty", self.penalty, ("value", "prox"), "penalties.L2(1e-3)")
-        check_part("features", self.features, ("fit", "transform"), "features.HOG()", optional=True)
+        check_part("features", self.features, FEATURES, "features.HOG()", optional=True)
         check_part("augmentation", self.augmentation, ("__call__", "check"), "augmentation.FlipCrop()", optional=True)
-        check_part("averaging", self.averaging, ("update", "value"), "averaging.ExponentialAverage()", optional=True)
+        check_part("averaging", self.averaging, AVERAGING, "averaging.ExponentialAverage()", optional=True)
         check_optional("recipe", "clip", self.clip, above=0)
         _check_batch_size(self.batch_size)
         check_integer("recipe", "epochs", self.epochs, least=1)

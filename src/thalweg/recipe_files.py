@@ -73,7 +73,7 @@ class Named(eqx.Module):
             f"put one in its place in Python with dataclasses.replace(recipe, {self.role}=...)"
         )
 
-    __call__ = value = prox = init = update = _refuse
+    __call__ = check = value = prox = init = update = _refuse
 
 
 def encode(node: Any) -> Any:

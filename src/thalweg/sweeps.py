@@ -23,7 +23,7 @@ from thalweg.extraction import View, view
 from thalweg.features import parse_features
 from thalweg.fields import check_integer, is_open
 from thalweg.fitted import FittedModel
-from thalweg.recipe import Recipe
+from thalweg.recipe import FEATURES, Recipe, check_part
 from thalweg.recipe_files import encode, load_recipe
 from thalweg.run import DataSummary, Run, Trial
 from thalweg.search import Coordinates, describe, dimensions, draw, resolve
@@ -32,7 +32,7 @@ from thalweg.training import Halving, Outcome, Progress, Settings, Snapshot, Tri
 from thalweg.training.interrupt import InterruptRequest
 from thalweg.training.program import Inputs
 from thalweg.training.status import DIVERGED, Status
-from thalweg.training.train import examples_of
+from thalweg.training.train import check_together, examples_of
 
 __all__ = ["Interrupted", "fit", "run_versions", "summarise_data", "sweep"]
 
@@ -217,6 +217,7 @@ def _space(recipe: Recipe | str | Path | None, dataset: Dataset, seed: int, feat
     """The search space, with the features that were asked for in place of its own."""
     if isinstance(features, str):
         features = parse_features(features)
+    check_part("features", features, FEATURES, "features.HOG()", optional=True)
     if recipe is None:
         shape = dataset.feature_shape
         if features is not None:
@@ -243,7 +244,14 @@ def _views(
         if progress is not None:
             progress(Snapshot.preparing(len(recipes), stage))
 
+    # Whatever cannot be trained is refused before minutes of extraction.
+    shape, dtype = dataset.feature_shape, dataset.train.features.dtype
     parts = dict.fromkeys(recipe.features for recipe in recipes)
+    for part in parts:
+        if part is not None:
+            part.check(shape, dtype)
+    for recipe in recipes:
+        check_together(recipe, shape if recipe.features is None else (recipe.features.size(shape),))
     found = {part: view(dataset, part, preprocessing, cache=cache, tell=tell) for part in parts}
     if progress is not None:
         for one in found.values():

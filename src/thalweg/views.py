@@ -29,6 +29,11 @@ def linear_form(model: FittedModel) -> tuple[np.ndarray, np.ndarray]:
         raise UsageError(
             f"the model is a {type(model.recipe.model).__name__}; only models.Linear is one weight a feature"
         )
+    if model.recipe.features is not None:
+        raise UsageError(
+            f"the model sees {model.recipe.features.name} in the pixels' place, so it has no weight for each pixel; "
+            "train it without features to look at its weights as images"
+        )
     ones = np.ones(model.feature_shape)
     scale, shift = ((getattr(model.preprocessing, name) * ones).ravel() for name in ("scale", "shift"))
     weights = np.asarray(model.params["weight"], np.float64) * scale

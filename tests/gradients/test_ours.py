@@ -87,14 +87,19 @@ def test_second_derivatives_of_smooth_penalties(penalty):
 
 
 MODELS = {
-    "linear": (models.Linear(scale=0.5), 12),
-    "linear without bias": (models.Linear(scale=0.5, bias=False), 12),
+    "linear": (models.Linear(scale=0.5), (3, 4)),
+    "linear without bias": (models.Linear(scale=0.5, bias=False), (3, 4)),
+    "dense": (models.Dense((5, 4), activation="tanh", dropout=0.2, batch_norm=True, output_scale=1.0), (3, 4)),
+    "convolutional": (
+        models.Convolutional(2, (1, 1), "fractional", stochastic_depth=0.9, dropout=0.2, output_scale=1.0),
+        (4, 4, 2),
+    ),
     "functions": (
         models.Functions(
             lambda key, shape, classes: ({"W": 0.5 * jax.random.normal(key, (12, classes))}, ()),
             lambda params, state, x, *, key, training: (jnp.tanh(x.reshape(x.shape[0], -1) @ params["W"]), state),
         ),
-        12,
+        (3, 4),
     ),
 }
 
@@ -102,12 +107,14 @@ MODELS = {
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.kind)
 def test_models_under_every_loss(name, loss):
-    model, _ = MODELS[name]
-    params, state = model.init(jax.random.key(0), (3, 4), 4)
-    x = jnp.asarray(np.random.default_rng(1).normal(size=(6, 3, 4)))
+    model, shape = MODELS[name]
+    params, state = model.init(jax.random.key(0), shape, 4)
+    x = jnp.asarray(np.random.default_rng(1).normal(size=(6, *shape)))
 
+    @jax.jit
     def total(params):
-        scores, _ = model.apply(params, state, x.astype(jax.tree.leaves(params)[0].dtype), key=None, training=True)
+        seen = x.astype(jax.tree.leaves(params)[0].dtype)
+        scores, _ = model.apply(params, state, seen, key=jax.random.key(3), training=True)
         return jnp.mean(loss(scores, LABELS)) + penalties.penalty_value(penalties.L2(0.1), params)
 
     # Parameters are drawn in float32; the check moves on in float64.

@@ -9,7 +9,7 @@ import pytest
 
 from thalweg.errors import UsageError
 from thalweg.losses import Softmax
-from thalweg.models import Convolutional
+from thalweg.models import Convolutional, pooling
 from thalweg.models.convolution import convolve
 from thalweg.ranges import choice
 
@@ -141,3 +141,28 @@ def test_images_that_cannot_serve_are_refused(arguments, shape, message):
 def test_bad_arguments_are_named(arguments, message):
     with pytest.raises(UsageError, match=message):
         Convolutional(**arguments)
+
+
+def test_regions_and_dropout_are_drawn_in_training_and_settings_count():
+    x = jnp.asarray(RNG.normal(size=(3, 9, 9, 1)), jnp.float32)
+
+    def scores(seed, training, **changes):
+        model = Convolutional(2, batch_norm=False, **{"blocks": (1, 1), **changes})
+        params, state = model.init(KEY, (9, 9, 1), 3)
+        return np.asarray(model.apply(params, state, x, key=jax.random.key(seed), training=training)[0])
+
+    fractional = {"pooling": "fractional", "ratio": 1.3}
+    assert len({scores(seed, True, **fractional).tobytes() for seed in range(6)}) > 1
+    np.testing.assert_array_equal(scores(0, False, **fractional), scores(1, False, **fractional))
+    assert not np.array_equal(scores(0, False, **fractional), scores(0, False, **fractional, overlapping=False))
+    drawn = [[scores(seed, True, **fractional, cuts=cuts).tobytes() for seed in range(3)] for cuts in pooling.KINDS]
+    assert drawn[0] != drawn[1]
+    plain = {"blocks": (1,), "dropout": 0.5}
+    assert not np.array_equal(scores(0, False, **plain), scores(0, True, **plain))
+
+
+def test_float32_images_meet_float64_weights(x64):
+    model = Convolutional(2, (1,))
+    params, state = model.init(KEY, (4, 4, 1), 3)
+    scores, _ = model.apply(params, state, jnp.ones((2, 4, 4, 1), jnp.float32), key=None, training=False)
+    assert scores.dtype == jnp.float64

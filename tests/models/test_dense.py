@@ -171,3 +171,15 @@ def test_another_number_of_features_is_refused():
     params, state = Dense(5).init(KEY, (3,), 2)
     with pytest.raises(UsageError, match="the batch has 4 features, the weights 3"):
         Dense(5).apply(params, state, jnp.ones((2, 4)), key=None, training=False)
+
+
+def test_layers_draw_apart():
+    """Neither the weights of two layers of one shape are alike, nor what dropout takes from them."""
+    model = Dense((50, 50), activation="sigmoid", dropout=0.5)
+    params, state = model.init(KEY, (50,), 3)
+    one, two = (np.asarray(params[name]["weight"]) for name in ("layer_1", "layer_2"))
+    assert abs(np.corrcoef(one.ravel(), two.ravel())[0, 1]) < 0.1
+    _, _, inputs = model.trace(params, state, jnp.ones((4, 50)), None, key=KEY, training=True)
+    dropped = [np.asarray(inputs[name]) == 0 for name in ("layer_2", "output")]
+    assert all(0.3 < one.mean() < 0.7 for one in dropped)
+    assert (dropped[0] != dropped[1]).mean() > 0.3

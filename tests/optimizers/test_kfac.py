@@ -16,7 +16,7 @@ from thalweg.errors import UsageError
 from thalweg.losses import Hinge, Softmax
 from thalweg.models import Linear
 from thalweg.models.dense import Dense
-from thalweg.optimizers import KFAC, Adam
+from thalweg.optimizers import KFAC, Adam, kronecker
 from thalweg.optimizers.kfac import Observations
 from thalweg.optimizers.kronecker import Factors
 
@@ -298,3 +298,27 @@ def test_trials_equal_solo_runs() -> None:
         alone = solo(jax.tree.map(operator.itemgetter(place), trials))
         np.testing.assert_allclose(together[place], alone, rtol=2e-5)
     assert np.abs(together[0] - together[1]).max() > 1e-3
+
+
+def test_the_curvature_is_that_of_the_plain_loss_under_smoothed_labels(x64: None) -> None:
+    """Drawn labels go through p − e_y: smoothing would shrink the curvature that the loss has."""
+    model = Dense((), output_scale=1.0)
+    params, state = model.init(jax.random.key(0), (3,), 3)
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(20, 3)))
+    arguments = (params, state, x, None, jnp.ones(20), jax.random.key(1))
+    plain, smoothed = (kronecker.observe(model, loss, *arguments) for loss in (Softmax(), Softmax(0.3)))
+    for one, other in zip(jax.tree.leaves(plain), jax.tree.leaves(smoothed), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_labels_of_rows_that_fill_a_batch_up_count_for_nothing(x64: None) -> None:
+    model = Dense((4,), batch_norm=True)
+    params, state = model.init(jax.random.key(0), (3,), 3)
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(8, 3)))
+    weight = jnp.asarray([1.0] * 5 + [0.0] * 3)
+    labels = jnp.asarray([0, 1, 2, 0, 1, 0, 1, 2])
+    key = jax.random.key(1)
+    one = kronecker.observe(model, Softmax(), params, state, x, labels, weight, key)
+    other = kronecker.observe(model, Softmax(), params, state, x, labels.at[5:].set(0), weight, key)
+    for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
+        np.testing.assert_array_equal(a, b)

@@ -18,7 +18,7 @@ from thalweg.averaging import ExponentialAverage
 from thalweg.errors import UsageError
 from thalweg.losses import Hinge, Softmax
 from thalweg.models import Dense, Linear
-from thalweg.optimizers import SGD, AdaGrad, Adam, AdamW, Optax, RandomSearch, RMSProp
+from thalweg.optimizers import SGD, AdaGrad, Adam, AdamW, Optax, RandomSearch, RMSProp, ScheduleFreeSGD
 from thalweg.penalties import L1, L2, ElasticNet, NoPenalty, penalty_residual
 from thalweg.recipe import Recipe, bind
 from thalweg.schedules import Constant, Cosine, CosineRestarts, InverseSqrt, Step, Warmup
@@ -434,9 +434,10 @@ def test_an_average_is_judged_and_kept_and_training_goes_on_from_the_weights(pro
     assert first.history["validation_accuracy"][-1] == pytest.approx(np.mean(scores.argmax(1) == problem.y_held))
 
 
-def test_random_search_has_nothing_to_average(problem: Any) -> None:
-    with pytest.raises(UsageError, match="leave averaging out"):
-        problem.train([Recipe(optimizer=RandomSearch(10), averaging=ExponentialAverage())])
+@pytest.mark.parametrize("part", [{"averaging": ExponentialAverage()}, {"clip": 1.0}], ids=str)
+def test_random_search_takes_no_steps_to_average_or_clip(problem: Any, part: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match=f"no use for {next(iter(part))}: leave it out"):
+        problem.train([Recipe(optimizer=RandomSearch(10), **part)])
 
 
 def test_trials_that_differ_in_dropout_and_clip_share_a_program(problem: Any, compiled: list[str]) -> None:
@@ -455,3 +456,81 @@ def test_trials_that_differ_in_dropout_and_clip_share_a_program(problem: Any, co
 def test_augmented_batches_are_the_same_for_all_trials_and_images_alone_serve(problem: Any) -> None:
     with pytest.raises(UsageError, match="only images"):
         problem.train([Recipe(augmentation=FlipCrop(), epochs=1)])
+
+
+def test_a_clip_holds_the_penaltys_gradient_too_and_the_norm_is_told_before_it(problem: Any) -> None:
+    recipe = Recipe(model=Linear(scale=1.0), penalty=L2(3.0), optimizer=SGD(1.0), batch_size="full", epochs=1)
+    clipped, free = problem.train([dataclasses.replace(recipe, clip=c) for c in (0.5, 1e6)]).records
+    norms = [record.history["gradient_norm"][0] for record in (clipped, free)]
+    assert norms[0] == norms[1] > 0.5
+    start, _ = recipe.model.init(jax.random.fold_in(jax.random.key(0), 0), (6,), 3)
+    moved = jax.tree.map(np.subtract, clipped.params, start)
+    np.testing.assert_allclose(np.sqrt(sum(np.sum(leaf**2) for leaf in jax.tree.leaves(moved))), 0.5, rtol=1e-5)
+
+
+def test_a_clip_shortens_what_overflows_when_squared() -> None:
+    (found,) = jax.tree.leaves(program._clipped([jnp.asarray([3e20, 4e20], jnp.float32)], jnp.asarray(1.0)))
+    np.testing.assert_allclose(found, [0.6, 0.8], rtol=1e-6)
+
+
+def test_what_a_schedule_free_optimizer_judges_is_kept(problem: Any) -> None:
+    """Beside a loop by hand, on the full batch."""
+    optimizer = ScheduleFreeSGD(0.3)
+    recipe = Recipe(model=Linear(scale=0.0), optimizer=optimizer, batch_size="full", epochs=4)
+    (record,) = problem.train([recipe]).records
+    params = {"weight": jnp.zeros((3, 6)), "bias": jnp.zeros(3)}
+    state = optimizer.init(params)
+
+    def loss(params: Any) -> Any:
+        return jnp.mean(Softmax()(problem.x @ params["weight"].T + params["bias"][None], jnp.asarray(problem.y)))
+
+    for _ in range(4):
+        updates, state = optimizer.update(jax.grad(loss)(params), state, params)
+        params = jax.tree.map(jnp.add, params, updates)
+    expected = optimizer.judged(state, params)
+    assert np.abs(expected["weight"] - params["weight"]).max() > 0.01
+    np.testing.assert_allclose(record.params["weight"], expected["weight"], rtol=1e-4, atol=1e-6)
+    with pytest.raises(UsageError, match="averages its weights itself"):
+        problem.train([dataclasses.replace(recipe, averaging=ExponentialAverage())])
+
+
+def test_patience_keeps_the_average_of_its_best_epoch(problem: Any) -> None:
+    recipe = Recipe(optimizer=SGD(0.5), batch_size=16, epochs=40, averaging=ExponentialAverage(0.8))
+    (record,) = problem.train([recipe], Settings(patience=2)).records
+    assert 1 <= record.kept_epoch < record.epochs
+    (again,) = problem.train([dataclasses.replace(recipe, epochs=record.kept_epoch)]).records
+    np.testing.assert_allclose(record.params["weight"], again.params["weight"], rtol=1e-5)
+
+
+def test_running_statistics_are_averaged_with_the_weights(problem: Any) -> None:
+    decay, epochs = 0.5, 4
+    recipe = Recipe(model=Dense(4, batch_norm=True), optimizer=SGD(0.1), batch_size="full", epochs=epochs)
+    plain = [problem.train([dataclasses.replace(recipe, epochs=n + 1)]).records[0].model_state for n in range(epochs)]
+    shares = np.array([(1 - decay) * decay ** (epochs - 1 - n) for n in range(epochs)]) / (1 - decay**epochs)
+    expected = sum(share * state["layer_1"]["mean"] for share, state in zip(shares, plain, strict=True))
+    (record,) = problem.train([dataclasses.replace(recipe, averaging=ExponentialAverage(decay))]).records
+    np.testing.assert_allclose(record.model_state["layer_1"]["mean"], expected, rtol=1e-4, atol=1e-6)
+
+
+def test_augmented_training_beside_a_loop_of_its_draws() -> None:
+    """Two full-batch steps of gradient descent on images flipped and cropped anew in each."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(20, 4, 4, 1)).astype(np.float32), (np.arange(20) % 2).astype(np.int32)
+    examples = program.Examples(x, y, np.float32(0), np.float32(1))
+    change = FlipCrop(crop=1)
+    recipe = Recipe(model=Linear(scale=0.0, bias=False), optimizer=SGD(0.5), batch_size="full", epochs=2,
+                    augmentation=change)  # fmt: skip
+    (record,) = train([recipe], {None: program.Inputs(examples, examples)}, 2, Settings()).records
+    weight, seen = jnp.zeros((2, 16)), []
+    for step in range(2):
+        rows = epoch_batches(20, 20, seed=0, epoch=step).rows[0]
+        key = jax.random.fold_in(jax.random.fold_in(jax.random.key(0), 1), step)
+        images = change(jnp.asarray(x[rows]), jax.random.split(key)[1])
+        seen.append(np.asarray(images)[np.argsort(rows)])
+
+        def loss(weight: Any, images: Any = images, rows: Any = rows) -> Any:
+            return jnp.mean(Softmax()(images.reshape(20, 16) @ weight.T, jnp.asarray(y[rows])))
+
+        weight = weight - 0.5 * jax.grad(loss)(weight)
+    np.testing.assert_allclose(record.params["weight"], weight, rtol=1e-4, atol=1e-6)
+    assert not np.array_equal(*seen)

@@ -61,20 +61,20 @@ def serialise_model(model: FittedModel) -> bytes:
     return save({name: np.asarray(a, order="C") for name, a in tensors.items()}, {_KEY: json.dumps(about)})
 
 
-def load_model(path: str | Path, model: Any = None) -> FittedModel:
+def load_model(path: str | Path, model: Any = None, features: Any = None) -> FittedModel:
     """Read a model file.
 
-    ``model`` is needed only where the recipe's model was a pair of Python
+    ``model`` and ``features`` are needed only where the recipe's were Python
     functions or a class of your own, which no file can hold: give the same again.
-    A loss, penalty or optimizer of that sort comes back as a `recipe_files.Named`:
+    Any other part of that sort comes back as a `recipe_files.Named`:
     the model predicts, and what would use it says what is missing.
     """
     path = Path(path)
     tensors, about = _read(path)
     try:
-        recipe = _recipe(about["recipe"], model)
+        recipe = _recipe(about["recipe"], model, features)
         classes, shape = _classes(about["classes"]), _shape(about["feature_shape"])
-        learned = _feature_state(recipe, shape, tensors)
+        learned = _feature_state(recipe, shape, about["feature_dtype"], tensors)
         seen = shape if recipe.features is None else (recipe.features.size(shape),)
         preprocessing = _preprocessing(about["preprocessing"], seen, tensors)
         params, state = _trees(recipe, seen, len(classes), tensors)
@@ -123,13 +123,13 @@ def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     return tensors, about
 
 
-def _recipe(encoded: dict[str, Any], model: Any) -> Recipe:
+def _recipe(encoded: dict[str, Any], model: Any, features: Any) -> Recipe:
     """Decode the recipe, but for the parts that were Python code."""
     if not isinstance(encoded, dict):
         raise ValueError("recipe")
     given: dict[str, Any] = {
         role: Named(role, json.dumps(encoded[role]))
-        for role in ("loss", "penalty", "optimizer")
+        for role in ("loss", "penalty", "optimizer", "augmentation", "averaging")
         if _is_foreign(role, encoded.get(role))
     }
     if model is not None:
@@ -139,10 +139,22 @@ def _recipe(encoded: dict[str, Any], model: Any) -> Recipe:
             f"its model is of kind {encoded['model']['kind']!r}: Python code, which a file cannot hold; "
             "load it in Python with load_model(path, model=...), giving the same model or pair (init, apply) again"
         )
+    if features is not None:
+        given["features"] = features
+    elif foreign := [part for part in _parts(encoded.get("features")) if _is_foreign("features", part)]:
+        raise UsageError(
+            f"its features are of kind {foreign[0]['kind']!r}: Python code, which a file cannot hold; "
+            "load it in Python with load_model(path, features=...), giving the same features again"
+        )
     recipe = dataclasses.replace(decode({key: part for key, part in encoded.items() if key not in given}), **given)
     if found := dimensions(recipe):
         raise UsageError(f"it leaves {found[0].name} open: a fitted model has one value for each")
     return recipe
+
+
+def _parts(features: Any) -> list[Any]:
+    parts = features.get("parts") if isinstance(features, dict) else None
+    return parts if isinstance(parts, list) else [features]
 
 
 def _is_foreign(role: str, part: Any) -> bool:
@@ -175,10 +187,13 @@ def _features(dtype: Any, names: Any, shape: tuple[int, ...]) -> tuple[str, tupl
     return dtype, tuple(names)
 
 
-def _feature_state(recipe: Recipe, shape: tuple[int, ...], tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _feature_state(
+    recipe: Recipe, shape: tuple[int, ...], dtype: Any, tensors: dict[str, np.ndarray]
+) -> dict[str, np.ndarray]:
     """Take out what the recipe's features learned, checking its shapes."""
     if recipe.features is None:
         return {}
+    recipe.features.check(shape, np.uint8 if dtype == "uint8" else np.float32)
     found = {}
     for name, expected in recipe.features.state_shapes(shape).items():
         array = tensors.pop(f"features.{name}")
@@ -200,12 +215,19 @@ def _preprocessing(kind: Any, shape: tuple[int, ...], tensors: dict[str, np.ndar
 
 def _trees(recipe: Recipe, shape: tuple[int, ...], classes: int, tensors: dict[str, np.ndarray]) -> tuple[Any, Any]:
     """Put the arrays back into the trees that the model's `init` makes, checking their shapes."""
+    # A file of a few bytes may ask for a billion layers, and tracing them would not end.
+    for layers in (len(getattr(recipe.model, "hidden", ())), sum(getattr(recipe.model, "blocks", ()))):
+        if layers > len(tensors):
+            raise ValueError(f"{layers} layers in {len(tensors)} arrays")
     expected = jax.eval_shape(lambda: recipe.model.init(jax.random.key(0), shape, classes))
     params, state = (_filled(name, tree, tensors) for name, tree in zip(("params", "state"), expected, strict=True))
     if tensors:
         raise ValueError(f"{min(tensors)} belongs to no part of the model")
-    if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(params)):
+    if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((params, state))):
         raise ValueError("a parameter is not finite")
+    for path, leaf in jax.tree_util.tree_leaves_with_path(state):
+        if _name("state", path).endswith(".variance") and (leaf < 0).any():
+            raise ValueError(f"{_name('state', path)} is negative")
     return params, state
 
 

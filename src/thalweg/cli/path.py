@@ -52,7 +52,8 @@ def path(
     Parameters
     ----------
     data
-        A folder, archive, .npz, .npy, .csv, .parquet, CIFAR binary or IDX file, or a name: digits, rings, xor, modes.
+        A folder, archive, .npz, .npy, .csv, .parquet, CIFAR binary or IDX file, or a name: digits, rings, xor, modes or
+        polynomial.
     strengths
         How many, from where the weights vanish down; or LOW:HIGH:COUNT, such as 1e-6:1e2:45; or one strength, as 1e-3.
     folds

@@ -54,7 +54,8 @@ def sweep(
     Parameters
     ----------
     data
-        A folder, archive, .npz, .npy, .csv, .parquet, CIFAR binary or IDX file, or a name: digits, rings, xor, modes.
+        A folder, archive, .npz, .npy, .csv, .parquet, CIFAR binary or IDX file, or a name: digits, rings, xor, modes or
+        polynomial.
     recipe
         A recipe file (.toml or .json) with ranges in it; without one, a space around AdamW sized to the data.
     trials
@@ -143,7 +144,8 @@ def fit(
     Parameters
     ----------
     data
-        A folder, archive, .npz, .npy, .csv, .parquet, CIFAR binary or IDX file, or a name: digits, rings, xor, modes.
+        A folder, archive, .npz, .npy, .csv, .parquet, CIFAR binary or IDX file, or a name: digits, rings, xor, modes or
+        polynomial.
     recipe
         A recipe file (.toml or .json) without ranges.
     seed

@@ -83,6 +83,7 @@ class Features(eqx.Module):
         fields give the same state. progress is called with (steps done, steps in all).
         """
         self._check_images(images)
+        self._check_range(images)
         return self.learn(images, progress)
 
     def transform(
@@ -124,6 +125,16 @@ class Features(eqx.Module):
         if not hasattr(images, "dtype") or not hasattr(images, "shape") or len(images.shape) == 0:
             raise UsageError(f"{self.name}: images are a {type(images).__name__}; give a NumPy array")
         self.check(tuple(images.shape[1:]), images.dtype)
+
+    def _check_range(self, images: np.ndarray) -> None:
+        if images.dtype == np.uint8:
+            return
+        low, high = float(np.min(images)), float(np.max(images))
+        if not (low >= -1e-3 and high <= 1 + 1e-3):
+            raise UsageError(
+                f"{self.name}: images run from {low:g} to {high:g}; give uint8, or floating-point numbers in [0, 1], "
+                f"such as images / {high:g}"
+            )
 
     def _check_state(self, shape: Shape, state: Mapping[str, np.ndarray]) -> None:
         wanted = self.state_shapes(shape)

@@ -26,6 +26,8 @@ def convolve(x: jax.Array, weight: jax.Array) -> jax.Array:
     x is (B, height, width, channels in), weight (side, side, channels in, channels out)
     with an odd side 2r + 1; y is (B, height, width, channels out). Reverse mode only.
     """
+    dtype = jnp.result_type(x, weight)
+    x, weight = x.astype(dtype), weight.astype(dtype)
     side = weight.shape[0]
     if weight.ndim != 4 or weight.shape[1] != side or side % 2 == 0:
         raise UsageError(f"a kernel is {weight.shape}; give (side, side, channels in, channels out) with an odd side")

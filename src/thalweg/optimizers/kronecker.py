@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from thalweg.errors import UsageError
+from thalweg.losses import Softmax
 from thalweg.optimizers.base import Tree
 
 __all__ = ["Factors", "Layers", "damped_inverses", "fill", "layers_of", "observe", "precondition"]
@@ -59,17 +60,21 @@ def observe(model: Any, loss: Any, params: Tree, state: Any, x: Any, labels: Any
     labels (B,) are those of the data, or None: drawn from the softmax of the
     scores. The mean over such draws is the Fisher matrix, which is the
     Gauss-Newton matrix of the softmax loss; with the data's labels it is the
-    "empirical" one, which vanishes with the loss.
+    "empirical" one, which vanishes with the loss. Rows of weight 0 count for nothing
+    (but with batch normalisation they belong to the batch that the others are normalised by).
     """
     layers = layers_of(params)
     taps = {name: jnp.zeros((x.shape[0], one["weight"].shape[0]), one["weight"].dtype) for name, one in layers.items()}
 
     def total(taps: Layers) -> tuple[jax.Array, Layers]:
         scores, _, inputs = model.trace(params, state, x, taps, key=key, training=True)
-        drawn = labels
         if labels is None:
             drawn = jax.random.categorical(jax.random.fold_in(key, _LABELS), jax.lax.stop_gradient(scores))
-        return jnp.sum(loss(scores, drawn)), inputs
+            # Smoothed labels, if any, would shrink g: the curvature is that of the plain loss.
+            losses = Softmax()(scores, drawn)
+        else:
+            losses = loss(scores, labels)
+        return jnp.sum(jnp.where(weight > 0, losses, 0)), inputs
 
     # A sum, not a mean: what comes back to an example's tap is its own gradient, whatever the batch.
     backward, inputs = jax.grad(total, has_aux=True)(taps)

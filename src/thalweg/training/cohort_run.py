@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -66,6 +67,7 @@ class CohortRun:
         self.state: TrialState | None = None  # made by the first epoch: a chunk that waits holds no memory
         self._best = np.full(len(cohort), np.inf)  # lowest validation loss, for patience
         self._best_params: Any = None
+        self._formed: Any = None  # (params, model_state) of the last epoch, where they are not the state's own
         self._lowest = jnp.full(len(cohort), jnp.inf)  # lowest full loss, for random search
         self._correct: np.ndarray | None = None  # (trials, validation examples), by the weights that are kept
 
@@ -79,6 +81,7 @@ class CohortRun:
         else:
             losses, metrics, rate = self._descend()
         self.done_epochs += 1
+        self._formed = judged(self.cohort.recipe, self.state) if has_judged(self.cohort.recipe) else None
         held = evaluate(self.cohort.recipe, *self._judged(), self.validation, self.rows)
         held = Evaluation(*(np.asarray(a) for a in held))
         self._write(losses, metrics, rate, held)
@@ -89,9 +92,7 @@ class CohortRun:
     def _judged(self) -> tuple[Any, Any]:
         """The (params, model_state) that validation judges and the records keep."""
         assert self.state is not None
-        if has_judged(self.cohort.recipe):
-            return judged(self.cohort.recipe, self.state)
-        return self.state.params, self.state.model_state
+        return (self.state.params, self.state.model_state) if self._formed is None else self._formed
 
     def _descend(self) -> tuple[np.ndarray, StepMetrics, np.ndarray]:
         assert self.state is not None
@@ -188,7 +189,7 @@ class CohortRun:
 
     def release(self) -> None:
         """Let go of the state: the weights are in the records, and the memory serves the next cohort."""
-        self.state = self._best_params = self._correct = None
+        self.state = self._best_params = self._correct = self._formed = None
 
     def interrupt(self) -> None:
         """Mark every live trial as interrupted, with the weights it has."""
@@ -229,7 +230,9 @@ class CohortRun:
         Counted, not timed: the same run packs at the same epoch on every machine.
         """
         assert self.state is not None
-        weights = sum(w[0].size for w in jax.tree.leaves(self.state.params))
+        # A kernel meets every place of the image: at most, since later stages are smaller.
+        places = math.prod(self._shape[:2])
+        weights = sum(w[0].size * (places if w.ndim == 5 else 1) for w in jax.tree.leaves(self.state.params))
         saved = 4.0 * weights * len(self.train.labels) * (len(self.cohort) - used) * (self.epochs - self.done_epochs)
         return saved > _PACK_PAYS
 
@@ -243,6 +246,7 @@ class CohortRun:
         self._best, self._lowest = self._best[places], self._lowest[places]
         self._correct = None if self._correct is None else self._correct[places]
         self._best_params = jax.tree.map(take, self._best_params)
+        self._formed = jax.tree.map(take, self._formed)
 
 
 def _weights(state: TrialState) -> list[Any]:

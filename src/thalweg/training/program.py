@@ -127,10 +127,10 @@ def _step(
     recipe: Recipe, state: TrialState, examples: Examples, row: tuple[jax.Array, ...], key: jax.Array, *, measure: bool
 ) -> tuple[TrialState, jax.Array, Any]:
     rows, weight, rates, number = row
-    step_key = jax.random.fold_in(key, number)
+    step_key, image_key = jax.random.split(jax.random.fold_in(key, number))
     x, labels = examples.batch(rows)
     if recipe.augmentation is not None:
-        x = recipe.augmentation(x, jax.random.fold_in(step_key, 0))
+        x = recipe.augmentation(x, image_key)
 
     def one(recipe: Recipe, trial: TrialState, rate: jax.Array) -> tuple[TrialState, jax.Array, Any]:
         return _trial_step(recipe, trial, rate, x, labels, weight, number, step_key, measure=measure)
@@ -159,6 +159,7 @@ def _trial_step(
     (loss, model_state), gradient = jax.value_and_grad(data_loss, has_aux=True)(trial.params)
     if is_smooth(recipe.penalty):
         gradient = jax.tree.map(jnp.add, gradient, penalty_gradient(recipe.penalty, trial.params))
+    full = gradient
     if recipe.clip is not None:
         gradient = _clipped(gradient, recipe.clip)
     optimizer = with_rate(recipe.optimizer, rate)
@@ -175,7 +176,7 @@ def _trial_step(
     finite = jnp.isfinite(loss)
     alive = trial.alive & finite
     diverged_at = jnp.where(trial.alive & ~finite, number.astype(jnp.int32), trial.diverged_at)
-    metrics = _norms(recipe, trial.params, params, gradient) if measure else None
+    metrics = _norms(recipe, trial.params, params, full) if measure else None
     # The optimizer's state goes on, since a frozen trial is never resumed: masking it would cost a pass over memory.
     average = trial.average
     if recipe.averaging is not None:
@@ -210,8 +211,13 @@ def has_judged(recipe: Recipe) -> bool:
 
 def _clipped(gradient: Any, most: jax.Array) -> Any:
     """Shorten a gradient that is longer than ``most`` to that length."""
-    factor = jnp.minimum(1.0, most / jnp.maximum(_norm(gradient), 1e-30))
-    return jax.tree.map(lambda leaf: factor.astype(leaf.dtype) * leaf, gradient)
+    # By the largest entry first: the square of 1e20 is no float32.
+    largest = jnp.max(jnp.stack([jnp.max(jnp.abs(leaf)) for leaf in jax.tree.leaves(gradient)]))
+    largest = jnp.where(largest > 0, largest, 1)
+    small = jax.tree.map(lambda leaf: leaf / largest.astype(leaf.dtype), gradient)
+    norm = _norm(small)
+    factor = jnp.minimum(largest, most / jnp.maximum(norm, 1e-30))
+    return jax.tree.map(lambda leaf: factor.astype(leaf.dtype) * leaf, small)
 
 
 def with_rate(optimizer: Any, rate: jax.Array) -> Any:

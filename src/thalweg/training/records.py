@@ -19,7 +19,7 @@ METRICS = {
     "validation_loss": "mean data loss on the validation split",
     "validation_accuracy": "share of the validation split predicted right",
     "learning_rate": "learning rate of the epoch's last step",
-    "gradient_norm": "norm of the full gradient (data and smooth penalty) at the epoch's last step",
+    "gradient_norm": "norm of the full, unclipped gradient (data and smooth penalty) at the epoch's last step",
     "weight_norm": "norm of the weights, biases left out, at the epoch's end",
     "update_ratio": "norm of the last step's change over the norm of the weights it changed",
 }

@@ -89,8 +89,14 @@ def check_together(recipe: Recipe, shape: tuple[int, ...]) -> None:
         recipe.model.check(shape)
     if recipe.augmentation is not None:
         recipe.augmentation.check(shape)
-    if searching and recipe.averaging is not None:
-        raise UsageError("random search takes no steps, so there is nothing to average: leave averaging out")
+    for name in ("averaging", "augmentation", "clip"):
+        if searching and getattr(recipe, name) is not None:
+            raise UsageError(f"random search takes no steps, so there is no use for {name}: leave it out")
+    if recipe.averaging is not None and hasattr(recipe.optimizer, "judged"):
+        raise UsageError(
+            f"{type(recipe.optimizer).__name__} averages its weights itself: leave averaging out, or take another "
+            "optimizer"
+        )
 
 
 class _Sweep:
