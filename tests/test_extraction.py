@@ -100,7 +100,7 @@ def test_a_model_file_whose_features_are_missing_is_damaged(tmp_path):
         load_model(tmp_path / "other")
     broken = np.full_like(tensors["features.centroids"], np.nan)
     save_file({**tensors, "features.centroids": broken}, tmp_path / "broken", metadata)
-    with pytest.raises(tw.DataError, match=r"features\.centroids is float32"):
+    with pytest.raises(tw.DataError, match=r"features\.centroids is not finite"):
         load_model(tmp_path / "broken")
 
 
@@ -131,6 +131,9 @@ def test_kept_features_that_are_damaged_are_computed_again(tmp_path):
     assert "is damaged" in note
     assert "computed again" in note
     assert "were read from" in extract(split, HOG(cell=4), cache=tmp_path)[2]
+    rows = np.load(place / "train.npy")
+    np.save(place / "train.npy", rows[::-1])  # a whole file, of the right shape
+    assert "train.npy has changed" in extract(split, HOG(cell=4), cache=tmp_path)[2]
 
 
 def test_settings_of_one_kind_are_kept_apart(tmp_path):
@@ -175,6 +178,8 @@ def test_what_cannot_be_trained_is_refused_before_anything_is_extracted(monkeypa
     monkeypatch.setattr(Patches, "fit", None)
     with pytest.raises(tw.UsageError, match="Convolutional takes images"):
         tw.sweep(recipe(model=tw.models.Convolutional()), dataset(), features=SMALL)
+    with pytest.raises(tw.UsageError, match="leave augmentation or features out"):
+        tw.sweep(recipe(augmentation=tw.augmentation.FlipCrop()), dataset(), features=SMALL)
     with pytest.raises(tw.UsageError, match="features is 3"):
         tw.sweep(None, dataset(), features=3)
 

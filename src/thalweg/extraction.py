@@ -72,7 +72,7 @@ def extract(
     if place is not None and (place / MARK).is_file():
         try:
             return *_read(place, dataset, features), f"the features {features.name} were read from {place}"
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
             damage = f"what was kept in {place} is damaged ({error}), so it was computed again; "
     state = features.fit(dataset.train.features, progress=_counter(tell, f"learning {features.name}"))
     found = {
@@ -107,15 +107,22 @@ def _write(place: Path, found: dict[str, np.ndarray], state: dict[str, np.ndarra
             for name, array in found.items():
                 np.save(temporary / f"{name}.npy", array, allow_pickle=False)
             np.savez(temporary / "state.npz", allow_pickle=False, **state)
-            (temporary / MARK).write_text(json.dumps(encode(features), indent=2) + "\n", encoding="utf-8")
+            sums = {file.name: _sum(file) for file in sorted(temporary.iterdir())}
+            about = {"features": encode(features), "sums": sums}
+            (temporary / MARK).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
     except ThalwegError as error:
-        return f"the features {features.name} are not kept for the next run: {error.__cause__ or error}"
+        why = error.__cause__ or f"{place.parent} is no folder"
+        return f"the features {features.name} are not kept for the next run: {why}"
     size = sum(array.nbytes for array in found.values())
     return f"the features {features.name} are kept in {place} ({size / 1e6:,.0f} MB) for the next run on this data"
 
 
 def _read(place: Path, dataset: Dataset, features: Any) -> tuple[Dataset, dict[str, np.ndarray]]:
     shape = dataset.feature_shape
+    sums = json.loads((place / MARK).read_text(encoding="utf-8"))["sums"]
+    for name, expected in sums.items():
+        if _sum(place / name) != expected:
+            raise ValueError(f"{name} has changed")
     found = {name: np.load(place / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name, _ in dataset.splits()}
     with np.load(place / "state.npz", allow_pickle=False) as file:
         state = {name: file[name] for name in features.state_shapes(shape)}
@@ -123,6 +130,12 @@ def _read(place: Path, dataset: Dataset, features: Any) -> tuple[Dataset, dict[s
         if found[name].shape != (len(split), features.size(shape)) or found[name].dtype != np.float32:
             raise ValueError(f"{name}.npy holds {found[name].dtype} {found[name].shape}")
     return _with_features(dataset, found), state
+
+
+def _sum(path: Path) -> str:
+    """Return a digest of a file's bytes."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, hashlib.blake2b).hexdigest()
 
 
 def _with_features(dataset: Dataset, found: dict[str, np.ndarray]) -> Dataset:

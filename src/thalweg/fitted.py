@@ -154,7 +154,7 @@ class FittedModel:
         if features.ndim < 2 or features.shape[1:] != self.feature_shape:
             raise DataError(
                 f"the features have shape {features.shape[1:]} an example, the model takes {self.feature_shape}: "
-                "give data of the kind that it was trained on (images: --image-size, or load(..., image_size=...))"
+                "give data of the kind that it was trained on (images: resize them with image_size)"
             )
 
 

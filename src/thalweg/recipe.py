@@ -15,6 +15,7 @@ import equinox as eqx
 import jax
 
 from thalweg.errors import UsageError
+from thalweg.features import parse_features
 from thalweg.fields import Number, check_integer, check_number, check_optional, is_open
 from thalweg.losses import Softmax
 from thalweg.models import Linear, as_model
@@ -68,7 +69,7 @@ class Recipe(eqx.Module):
         default_factory=lambda: AdamW(Warmup(0.05, Cosine(1e-3), unit="run")),
         converter=lambda value: _each(as_optimizer, value),
     )
-    features: Any = None
+    features: Any = eqx.field(default=None, converter=lambda value: _each(as_features, value))
     augmentation: Any = None
     clip: Number | None = None
     averaging: Any = None
@@ -87,6 +88,13 @@ class Recipe(eqx.Module):
         check_integer("recipe", "epochs", self.epochs, least=1)
         check_integer("recipe", "seed", self.seed, least=0)
         check_number("recipe", "seed", self.seed, most=_LARGEST_SEED)
+
+
+def as_features(value: Any) -> Any:
+    """Return image features; text names them, as on the command line: ``"hog,color"``, or ``"none"``."""
+    if isinstance(value, str):
+        return None if value == "none" else parse_features(value)
+    return value
 
 
 def check_part(name: str, value: Any, methods: tuple[str, ...], example: str, *, optional: bool = False) -> None:

@@ -28,7 +28,7 @@ from thalweg import augmentation, averaging, features, losses, models, optimizer
 from thalweg.atomic import write_bytes
 from thalweg.errors import ThalwegError, UsageError, nearest
 from thalweg.ranges import Choice, Integers, LogUniform, Range, Uniform
-from thalweg.recipe import Recipe
+from thalweg.recipe import Recipe, as_features
 
 __all__ = [
     "Named", "decode", "encode", "encode_brief", "flatten", "kind_of", "kinds", "load_recipe", "read_json",
@@ -189,7 +189,7 @@ def _part(value: Any, role: str, path: str) -> Any:
     if role in _OPTIONAL and (value is None or value == "none"):
         return None
     if role == "features" and isinstance(value, str):
-        return features.parse_features(value)
+        return as_features(value)
     if isinstance(value, str):
         value = {"kind": value}
     if isinstance(value, Mapping) and set(value) == {"choice"} and isinstance(value["choice"], list):

@@ -20,10 +20,9 @@ from thalweg.data.splits import join, split_dataset
 from thalweg.defaults import default_space
 from thalweg.errors import ThalwegError, UsageError
 from thalweg.extraction import View, view
-from thalweg.features import parse_features
 from thalweg.fields import check_integer, is_open
 from thalweg.fitted import FittedModel
-from thalweg.recipe import FEATURES, Recipe, check_part
+from thalweg.recipe import FEATURES, Recipe, as_features, check_part
 from thalweg.recipe_files import encode, load_recipe
 from thalweg.run import DataSummary, Run, Trial
 from thalweg.search import Coordinates, describe, dimensions, draw, resolve
@@ -89,7 +88,7 @@ def sweep(
         validation, test: shares to hold out where the data brings no such split.
         memory: bytes that data and trials may take; None: 70 % of what is free.
         features: takes the place of the recipe's features: a part of `thalweg.features`,
-            or its name, such as ``"hog,color"``.
+            or names such as ``"hog,color"``; ``"none"`` leaves the recipe's out.
         cache: a folder in which features are kept, for the next run on the same data.
         progress: called with a `training.Snapshot` after every epoch.
 
@@ -215,8 +214,8 @@ def prepare(dataset: Dataset, validation: float | None, test: float | None, seed
 
 def _space(recipe: Recipe | str | Path | None, dataset: Dataset, seed: int, features: Any) -> Recipe:
     """The search space, with the features that were asked for in place of its own."""
-    if isinstance(features, str):
-        features = parse_features(features)
+    given = features is not None
+    features = as_features(features)
     check_part("features", features, FEATURES, "features.HOG()", optional=True)
     if recipe is None:
         shape = dataset.feature_shape
@@ -228,7 +227,7 @@ def _space(recipe: Recipe | str | Path | None, dataset: Dataset, seed: int, feat
         recipe = load_recipe(recipe)
     elif not isinstance(recipe, Recipe):
         raise UsageError(f"recipe is {recipe!r}; give a thalweg.Recipe, the path of a recipe file, or None")
-    return recipe if features is None else dataclasses.replace(recipe, features=features)
+    return dataclasses.replace(recipe, features=features) if given else recipe
 
 
 def _views(

@@ -116,7 +116,7 @@ def _scores(model, params, x, seed):
     ("arguments", "shape", "message"),
     [
         ({}, (64,), r"takes images \(height, width, channels\), and the examples have shape \(64,\)"),
-        ({}, (30, 30, 3), "pooling by 2 does not divide images of 15 × 15"),
+        ({}, (30, 30, 3), "3 stages halve images 2 times, and these are 30 × 30: .* multiples of 4"),
         ({"pooling": "fractional", "ratio": 1.9}, (3, 3, 1), r"a side of 3 pixels cannot be pooled by 1\.9"),
     ],
 )

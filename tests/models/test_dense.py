@@ -150,7 +150,7 @@ def test_penalties_spare_biases_and_normalisation():
     [
         ({"hidden": (0,)}, "hidden is 0"),
         ({"hidden": (2.5,)}, "hidden is 2.5"),
-        ({"hidden": "many"}, "hidden is 'many'"),
+        ({"hidden": "many"}, "hidden is 'many'; give the sizes of the hidden layers"),
         ({"hidden": choice((3,), (-1,))}, "hidden is -1"),
         ({"dropout": 1.0}, "dropout is 1.0; it must be finite and at least 0 and below 1"),
         ({"dropout": uniform(0.0, 2.0)}, "dropout is 2.0"),

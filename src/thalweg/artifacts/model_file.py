@@ -197,8 +197,10 @@ def _feature_state(
     found = {}
     for name, expected in recipe.features.state_shapes(shape).items():
         array = tensors.pop(f"features.{name}")
-        if array.shape != tuple(expected) or array.dtype != np.float32 or not np.isfinite(array).all():
+        if array.shape != tuple(expected) or array.dtype != np.float32:
             raise ValueError(f"features.{name} is {array.dtype}{list(array.shape)}, not float32{list(expected)}")
+        if not np.isfinite(array).all():
+            raise ValueError(f"features.{name} is not finite")
         found[name] = array
     return found
 

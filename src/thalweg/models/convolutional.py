@@ -101,15 +101,19 @@ class Convolutional(eqx.Module):
         if len(shape) != 3:
             raise UsageError(
                 f"Convolutional takes images (height, width, channels), and the examples have shape {shape}: "
-                "take models.Dense, or leave features out"
+                "take models.Dense, or leave image features out if there are any"
+            )
+        times = 2 ** (len(self.blocks) - 1)
+        if self.pooling != "fractional" and any(side % times for side in shape[:2]):
+            raise UsageError(
+                f"Convolutional: {len(self.blocks)} stages halve images {len(self.blocks) - 1} times, and these are "
+                f"{shape[0]} × {shape[1]}: resize them with image_size to multiples of {times}, take fewer stages "
+                "(blocks), or pooling 'fractional'"
             )
         size: tuple[int, ...] = shape[:2]
         for _ in self.blocks[1:]:
             if self.pooling == "fractional":
                 size = tuple(pooling.fractional_size(side, self.ratio) for side in size)
-            else:
-                pooling.check_divides(size, 2)
-                size = (size[0] // 2, size[1] // 2)
 
     def init(self, key: jax.Array, input_shape: tuple[int, ...], classes: int) -> tuple[Tree, Tree]:
         """Return fresh parameters, and the running statistics: the empty state without batch normalisation."""

@@ -37,7 +37,7 @@ def sizes(value: Any) -> Any:
 
 
 class Dense(eqx.Module):
-    """A fully connected network; with one hidden layer ``s = W2 max(0, W1 x + b1) + b2`` (row A6).
+    """A fully connected network; with one hidden layer ``s = W2 max(0, W1 x + b1) + b2``.
 
     A hidden layer is affine, then batch normalisation (if any), the activation,
     dropout (if any); the output layer is affine. Inputs of any shape are flattened.
@@ -78,6 +78,8 @@ class Dense(eqx.Module):
     def __check_init__(self) -> None:
         for hidden in self.hidden.options if isinstance(self.hidden, Choice) else (self.hidden,):
             for size in hidden:
+                if isinstance(size, str):
+                    raise UsageError(f"Dense: hidden is {size!r}; give the sizes of the hidden layers, such as (100,)")
                 check_integer("Dense", "hidden", size, least=1)
         check_option("Dense", "activation", self.activation, tuple(ACTIVATIONS))
         check_optional("Dense", "dropout", self.dropout, least=0, below=1)

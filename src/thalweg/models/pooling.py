@@ -41,8 +41,8 @@ def check_divides(shape: tuple[int, ...], size: int) -> None:
     height, width = shape[:2]
     if height % size or width % size:
         raise UsageError(
-            f"pooling by {size} does not divide images of {height} × {width}: resize them (--image-size, or "
-            f"load(..., image_size=...)) to multiples of {size}, or pool by a fraction"
+            f"pooling by {size} does not divide images of {height} × {width}: resize them with image_size, pool by a "
+            "fraction, or pool less often"
         )
 
 

@@ -82,11 +82,16 @@ def check_together(recipe: Recipe, shape: tuple[int, ...]) -> None:
     if not (searching or is_smooth(recipe.penalty) or hasattr(recipe.optimizer, "step_size")):
         raise UsageError(
             f"the penalty {type(recipe.penalty).__name__} takes a proximal step, whose length must come from the "
-            f"optimizer's step_size method, and {type(recipe.optimizer).__name__} has none: take an optimizer "
-            "of thalweg.optimizers, such as Optax(factory, learning_rate) for one of Optax's, or penalties.L2"
+            f"optimizer's step_size method, and {type(recipe.optimizer).__name__} has none: take SGD, AdaGrad, "
+            "RMSProp, Adam or AdamW (or Optax(factory, learning_rate) for one of Optax's), or penalties.L2"
         )
     if hasattr(recipe.model, "check"):
         recipe.model.check(shape)
+    if recipe.augmentation is not None and recipe.features is not None:
+        raise UsageError(
+            f"augmentation changes images in training, and {recipe.features.name} has taken their place before it: "
+            "leave augmentation or features out"
+        )
     if recipe.augmentation is not None:
         recipe.augmentation.check(shape)
     for name in ("averaging", "augmentation", "clip"):
