@@ -53,7 +53,7 @@ def dense(**changes: Any) -> tw.Recipe:
 
 def residual(**changes: Any) -> tw.Recipe:
     model = Convolutional(8, (2, 2, 2), **changes)
-    return tw.Recipe(model=model, optimizer=AdamW(Cosine(3e-3), weight_decay=0.0), batch_size=100, epochs=25)
+    return tw.Recipe(model=model, optimizer=AdamW(Cosine(3e-3), weight_decay=0.0), batch_size=100, epochs=12)
 
 
 CASES: dict[str, tuple[str, tw.Recipe]] = {
@@ -91,8 +91,8 @@ def main() -> None:
         rows.append([name, network, "; ".join(f"{k.split('.')[-1]} {v:g}" for k, v in values.items()) or "–",
                      len(found.trials), interval(training), interval(test)])  # fmt: skip
         print(rows[-1], flush=True)
-    table("2,000 training images: training and test accuracy, mean and 95 % interval over 5 seeds",
-          ["regulariser", "network", "chosen", "trials", "training", "test"], rows, "regularisers")  # fmt: skip
+        table("2,000 training images: training and test accuracy, mean and 95 % interval over 5 seeds",
+              ["regulariser", "network", "chosen", "trials", "training", "test"], rows, "regularisers")  # fmt: skip
 
 
 def _at(recipe: Any, path: tuple[str, ...]) -> float:

@@ -130,7 +130,7 @@ class Features(eqx.Module):
         if images.dtype == np.uint8:
             return
         low, high = float(np.min(images)), float(np.max(images))
-        if not (low >= -1e-3 and high <= 1 + 1e-3):
+        if low < -1e-3 or high > 1 + 1e-3:  # NaN is told elsewhere, by its place
             raise UsageError(
                 f"{self.name}: images run from {low:g} to {high:g}; give uint8, or floating-point numbers in [0, 1], "
                 f"such as images / {high:g}"
