@@ -163,7 +163,7 @@ def convolutional() -> None:
     images, labels = pixels(2_560)
     x = fit_preprocessing(images, "center").transform(images)
     rows = []
-    for width in (8, 16, 32):
+    for width in (8, 16):
         ours = Ours(Convolutional(width, (1, 1, 1)), 8, 128, images, labels)
         torch.manual_seed(0)
         best: dict[str, list[float]] = {}
