@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.custom_batching import sequential_vmap
 
 from thalweg.errors import UsageError
 from thalweg.losses import Softmax
@@ -120,6 +121,8 @@ def _mean_eigenvalue(matrix: jax.Array) -> jax.Array:
     return jnp.trace(matrix) / matrix.shape[0]
 
 
+# One matrix after the other: a batch of them, within the training loop, may never end on a CPU.
+@sequential_vmap
 def _inverse(matrix: jax.Array, damping: jax.Array) -> jax.Array:
     identity = jnp.eye(matrix.shape[0], dtype=matrix.dtype)
     return jax.scipy.linalg.cho_solve((jnp.linalg.cholesky(matrix + damping * identity), True), identity)
