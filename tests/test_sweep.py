@@ -274,7 +274,7 @@ def test_one_standard_error_takes_a_more_regularised_trial() -> None:
         ({"patience": 0}, "patience"),
         ({"preprocessing": "whiten"}, "preprocessing"),
         ({"validation": 1.5}, "validation"),
-        ({"test": 0}, "test"),
+        ({"test": 1}, "test"),
     ],
 )
 def test_wrong_options_are_named(options: dict[str, Any], match: str) -> None:

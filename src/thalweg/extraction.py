@@ -51,7 +51,9 @@ def view(
     note = ""
     if features is not None:
         dataset, state, note = extract(dataset, features, cache=cache, tell=tell)
-    return View(features, state, dataset, fit_preprocessing(dataset.train.features, preprocessing), note)
+    return View(
+        features, state, dataset, fit_preprocessing(dataset.train.features, preprocessing, dataset.train.weights), note
+    )
 
 
 def extract(

@@ -134,7 +134,9 @@ class FittedModel:
         for start in range(0, len(features), _ROWS):
             rows = slice(start, start + _ROWS)
             x = self.preprocessing.transform(np.asarray(features[rows]))
-            scores = np.asarray(_apply(self.recipe.model, self.params, self.model_state, x))
+            # Filled up to a power of two, so that few sizes are compiled whatever number of examples comes.
+            full = np.resize(x, (1 << (len(x) - 1).bit_length(), *x.shape[1:]))
+            scores = np.asarray(_apply(self.recipe.model, self.params, self.model_state, full))[: len(x)]
             if len(wrong := np.flatnonzero(np.isnan(scores).any(axis=1))):
                 raise DataError(
                     f"the scores of example {first + start + wrong[0]} are NaN: its features are NaN, infinite or too "

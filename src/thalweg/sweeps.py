@@ -7,6 +7,7 @@ import math
 import platform
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ from thalweg.recipe_files import encode, load_recipe
 from thalweg.run import DataSummary, Run, Trial
 from thalweg.search import Coordinates, describe, dimensions, draw, resolve
 from thalweg.selection import Selection, check_rule, edges, select
+from thalweg.tracking import Tracker, Tracking, check_trackers
+from thalweg.tracking.records import sweep_start
 from thalweg.training import Halving, Outcome, Progress, Settings, Snapshot, TrialRecord, train
 from thalweg.training.interrupt import InterruptRequest
 from thalweg.training.program import Inputs
@@ -65,6 +68,7 @@ def sweep(
     features: Any = None,
     cache: str | Path | None = None,
     progress: Progress | None = None,
+    trackers: Sequence[Tracker] | None = None,
 ) -> Run:
     """Train all trials of a search space, select one on validation, score it once on test.
 
@@ -85,12 +89,14 @@ def sweep(
         refit: train the winner's recipe once more on training + validation.
         preprocessing: ``auto``, ``center``, ``standardize``, ``scale``, or None;
             see `data.preprocessing`. Fitted on training examples only.
-        validation, test: shares to hold out where the data brings no such split.
+        validation, test: shares to hold out where the data brings no such split; a test share of 0
+            holds none out, and leaves the winner unscored.
         memory: bytes that data and trials may take; None: 70 % of what is free.
         features: takes the place of the recipe's features: a part of `thalweg.features`,
             or names such as ``"hog,color"``; ``"none"`` leaves the recipe's out.
         cache: a folder in which features are kept, for the next run on the same data.
         progress: called with a `training.Snapshot` after every epoch.
+        trackers: told of every epoch of every trial, such as `tracking.TensorBoard`; the refit is not tracked.
 
     Raises UsageError and DataError for arguments and data that cannot serve,
     DivergedError where every trial diverged, and Interrupted (with the run so
@@ -103,6 +109,7 @@ def sweep(
     if points is not None and search != "grid":
         raise UsageError(f"points is {points!r}, which only a grid takes: give search='grid' too, or leave it out")
     settings = Settings(halving, patience, tolerance, memory)
+    trackers = check_trackers(trackers)
     loaded = load(data)
     dataset = prepare(loaded, validation, test, seed)
     space = _space(recipe, dataset, seed, features)
@@ -116,29 +123,32 @@ def sweep(
     seen_at = time.perf_counter()
 
     inputs = {part: _inputs(one.dataset.train, one) for part, one in views.items()}
-    with InterruptRequest() as stop:
-        outcome = train(recipes, inputs, len(dataset.classes), settings, progress, stop)
+    asked = {
+        "trials": trials,
+        "seed": seed,
+        "seeds": seeds,
+        "search": search,
+        "points": points,
+        "halving": None if halving is None else dataclasses.asdict(halving),
+        "patience": patience,
+        "tolerance": tolerance,
+        "selection": selection,
+        "refit": refit,
+        "preprocessing": preprocessing,
+        "validation": validation,
+        "test": test,
+        "memory": memory,
+        "features": None if features is None else encode(space.features),
+    }
+    tracking = Tracking(trackers, sweep_start(dataset.name, recipes, asked)) if trackers else None
+    with InterruptRequest() as stop, tracking or nullcontext():
+        watch = None if tracking is None else tracking.epoch
+        outcome = train(recipes, inputs, len(dataset.classes), settings, progress, stop, watch)
         trained_at = time.perf_counter()
         # Formed before anything else may fail, so that whatever does can hand over what was trained.
         run = Run(
             space=space,
-            settings={
-                "trials": trials,
-                "seed": seed,
-                "seeds": seeds,
-                "search": search,
-                "points": points,
-                "halving": None if halving is None else dataclasses.asdict(halving),
-                "patience": patience,
-                "tolerance": tolerance,
-                "selection": selection,
-                "refit": refit,
-                "preprocessing": preprocessing,
-                "validation": validation,
-                "test": test,
-                "memory": memory,
-                "features": None if features is None else encode(space.features),
-            },
+            settings=asked,
             data=summarise_data(loaded, dataset, [one.preprocessing for one in views.values()]),
             trials=_trials(recipes, coordinates, outcome),
             messages=(*notes, *outcome.messages),
@@ -156,7 +166,11 @@ def sweep(
         except ThalwegError as error:
             error.run = run
             raise
-    run.seconds["total"] = time.perf_counter() - started
+        run.seconds["total"] = time.perf_counter() - started
+        if tracking is not None:
+            before = len(run.messages)
+            run = tracking.close(run)
+            _announce(run.messages[before:], progress)
     if run.interrupted:
         raise Interrupted(run)
     return run
@@ -183,14 +197,19 @@ def _conclude(
             progress(Snapshot.beginning(1, "refitting the winner on training + validation"))
         before = len(run.messages)
         run = _refit(run, seen, record, stop)
-        if progress is not None:
-            for message in run.messages[before:]:
-                progress(Snapshot.beginning(1, message))
+        _announce(run.messages[before:], progress)
     if stop.requested:
         return dataclasses.replace(run, interrupted=True)
-    assert seen.dataset.test is not None
     assert run.model is not None
+    if seen.dataset.test is None:
+        return run
     return dataclasses.replace(run, test=run.model.score_seen(seen.dataset.test))
+
+
+def _announce(messages: Sequence[str], progress: Progress | None) -> None:
+    if progress is not None:
+        for message in messages:
+            progress(Snapshot.beginning(1, message))
 
 
 def fit(recipe: Recipe | str | Path, data: Any, **options: Any) -> Run:
@@ -207,7 +226,7 @@ def fit(recipe: Recipe | str | Path, data: Any, **options: Any) -> Run:
 
 
 def prepare(dataset: Dataset, validation: float | None, test: float | None, seed: int) -> Dataset:
-    """Check that a data set can be trained on, and cut the splits that it lacks."""
+    """Check that a data set can be trained on, and cut the splits that it lacks (no test split where ``test`` is 0)."""
     check_trainable(dataset)
     return split_dataset(dataset, validation=validation, test=test, seed=seed)
 
@@ -321,7 +340,7 @@ def _refit(run: Run, seen: View, record: TrialRecord, stop: InterruptRequest) ->
     assert run.model is not None
     joined = join(seen.dataset.train, _held(seen.dataset))
     again_seen = dataclasses.replace(
-        seen, preprocessing=fit_preprocessing(joined.features, run.settings["preprocessing"])
+        seen, preprocessing=fit_preprocessing(joined.features, run.settings["preprocessing"], joined.weights)
     )
     # The validation examples are part of the training set here: what is measured on them is not used.
     inputs = {seen.features: _inputs(joined, again_seen)}

@@ -154,11 +154,23 @@ def test_the_smallest_class_that_serves(share):
     assert [list(members(split).values()).count(0) for _, split in cut.splits()] == [1, 1, 1]
 
 
-@pytest.mark.parametrize("share", [0, 1, 0.0, 1.0, -0.1, 1.5, float("nan"), float("inf"), "0.2", True, [0.2], 20])
-@pytest.mark.parametrize("name", ["validation", "test"])
+NO_SHARES = [1, 1.0, -0.1, 1.5, float("nan"), float("inf"), "0.2", True, [0.2], 20]
+ASKED = [*(("test", share) for share in (*NO_SHARES, False)), *(("validation", share) for share in (*NO_SHARES, 0, 0.0))]
+
+
+@pytest.mark.parametrize(("name", "share"), ASKED)
 def test_a_share_that_is_none(name, share):
-    with pytest.raises(UsageError, match=rf"^{name} is .*; give a share between 0 and 1, such as 0\.2$"):
+    nothing = ", or 0 to hold no examples out" if name == "test" else ""
+    with pytest.raises(UsageError, match=rf"^{name} is .*; give a share between 0 and 1, such as 0\.2{nothing}$"):
         split_dataset(dataset([9, 9]), **{name: share})
+
+
+@pytest.mark.parametrize("nothing", [0, 0.0, np.float64(0)])
+def test_no_test_split(nothing):
+    cut = split_dataset(dataset([2, 9]), test=nothing)  # two examples of a class are enough without one
+    assert cut.test is None
+    assert cut.validation is not None
+    assert len(cut.train) + len(cut.validation) == 11
 
 
 def test_a_seed_that_is_none():

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 from cyclopts import Parameter
 
 from thalweg.data import Dataset, load
 from thalweg.errors import UsageError
 
-__all__ = ["Reading", "parse_bytes", "parse_size"]
+__all__ = ["Reading", "Track", "parse_bytes", "parse_size"]
+
+Track: TypeAlias = Annotated[list[str] | None, Parameter(negative="")]
 
 
 @Parameter(name="*")

@@ -56,6 +56,8 @@ def _print_verdict(console: Console, run: Run) -> None:
             f"test accuracy {run.test.accuracy:.4f}, 95 % interval {low:.4f} to {high:.4f} "
             f"({run.test.correct} of {run.test.count} right; {how}; scored once)"
         )
+    elif not run.interrupted:
+        console.print("no test split was held out: nothing says how well it does on examples it has not met")
     if run.interrupted:
         console.print("interrupted: the test split was not scored; what was done until then is saved")
     if len(run.trials) > 1:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 
 from thalweg.artifacts import path_summary
-from thalweg.cli.options import Reading
+from thalweg.cli.options import Reading, Track
 from thalweg.cli.output import print_json
 from thalweg.cli.path_output import print_path
 from thalweg.cli.progress import ProgressLine
@@ -19,6 +19,7 @@ from thalweg.paths import Path as PathRun
 from thalweg.paths import PathProgress
 from thalweg.paths import path as fit_path
 from thalweg.paths.job import Job
+from thalweg.tracking import parse_trackers
 
 _LOSSES = {"softmax": (Softmax(),), "hinge": (Hinge(),), "both": (Softmax(), Hinge())}
 _CLASS_WEIGHTS: dict[str, Any] = {"none": None, "balanced": "balanced", "both": (None, "balanced")}
@@ -39,6 +40,7 @@ def path(
     preprocessing: Literal["auto", "center", "standardize", "scale", "none"] = "auto",
     test: float | None = None,
     seed: int = 0,
+    track: Track = None,
     out: Path | None = None,
     overwrite: Annotated[bool, Parameter(negative="")] = False,
     json: Annotated[bool, Parameter(negative="")] = False,
@@ -78,6 +80,8 @@ def path(
         Share to hold out for the final score, where the data brings no test split.
     seed
         Of the test split and the folds.
+    track
+        Write every solution to tensorboard:FOLDER or mlflow[:URI] as well; may be given more than once.
     out
         The run folder (default: runs/NAME-path-DATE-TIME).
     overwrite
@@ -100,6 +104,7 @@ def path(
         "seed": seed,
     }
 
+    trackers = parse_trackers(track or (), None if out is None else out.name)
     Job.of(**options)  # refuses what cannot be meant, before minutes of reading
 
     def work(dataset: Dataset, line: ProgressLine) -> PathRun:
@@ -108,7 +113,7 @@ def path(
                 line.say(now.message)
             line.report(now.sentence())
 
-        return fit_path(dataset, progress=progress, **options)
+        return fit_path(dataset, progress=progress, trackers=trackers, **options)
 
     def show(found: PathRun, place: Path) -> None:
         print_json(path_summary(found, place)) if json else print_path(found, place)

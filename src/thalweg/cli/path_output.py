@@ -55,6 +55,8 @@ def _print_choice(console: Console, path: PathRun, best: PathSolution) -> None:
             f"test accuracy {path.test.accuracy:.4f}, 95 % interval {low:.4f} to {high:.4f} "
             f"({path.test.correct} of {path.test.count} right; fitted on all training examples; scored once)"
         )
+    else:
+        console.print("no test split was held out: nothing says how well it does on examples it has not met")
     console.print(
         f"a paired test on the held-out examples (McNemar, Holm) cannot tell it from {len(path.tied)} of "
         f"{len(path.solutions) - 1} others"

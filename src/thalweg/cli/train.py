@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 
 from thalweg.artifacts import run_summary
-from thalweg.cli.options import Reading, parse_bytes
+from thalweg.cli.options import Reading, Track, parse_bytes
 from thalweg.cli.output import print_json, print_run
 from thalweg.cli.progress import ProgressLine
 from thalweg.cli.work import carry_out
@@ -18,6 +18,7 @@ from thalweg.recipe_files import load_recipe
 from thalweg.run import Run
 from thalweg.search import dimensions
 from thalweg.sweeps import sweep as run_sweep
+from thalweg.tracking import parse_trackers
 from thalweg.training import Halving
 
 Preprocess = Literal["auto", "center", "standardize", "scale", "none"]
@@ -44,6 +45,7 @@ def sweep(
     memory: str | None = None,
     features: str | None = None,
     features_cache: Path = Path("runs/features"),
+    track: Track = None,
     out: Path | None = None,
     overwrite: Annotated[bool, Parameter(negative="")] = False,
     json: Annotated[bool, Parameter(negative="")] = False,
@@ -92,6 +94,8 @@ def sweep(
         What images become: any of hog, color, patches, joined by commas; in the place of the recipe's.
     features_cache
         Folder in which features are kept, for the next run on the same data.
+    track
+        Write every epoch of every trial to tensorboard:FOLDER or mlflow[:URI] as well; may be given more than once.
     out
         The run folder (default: runs/NAME-DATE-TIME).
     overwrite
@@ -116,6 +120,7 @@ def sweep(
         "memory": None if memory is None else parse_bytes(memory),
         "features": features,
         "cache": features_cache,
+        "trackers": parse_trackers(track or (), None if out is None else out.name),
     }
     return _train(data, recipe, reading or Reading(), out, overwrite, json, options)
 
@@ -134,6 +139,7 @@ def fit(
     memory: str | None = None,
     features: str | None = None,
     features_cache: Path = Path("runs/features"),
+    track: Track = None,
     out: Path | None = None,
     overwrite: Annotated[bool, Parameter(negative="")] = False,
     json: Annotated[bool, Parameter(negative="")] = False,
@@ -168,6 +174,8 @@ def fit(
         What images become: any of hog, color, patches, joined by commas; in the place of the recipe's.
     features_cache
         Folder in which features are kept, for the next run on the same data.
+    track
+        Write every epoch of every trial to tensorboard:FOLDER or mlflow[:URI] as well; may be given more than once.
     out
         The run folder (default: runs/NAME-DATE-TIME).
     overwrite
@@ -190,6 +198,7 @@ def fit(
         "memory": None if memory is None else parse_bytes(memory),
         "features": features,
         "cache": features_cache,
+        "trackers": parse_trackers(track or (), None if out is None else out.name),
     }
     return _train(data, recipe, reading or Reading(), out, overwrite, json, options)
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy import sparse
 
 from thalweg.errors import DataError, UsageError, nearest
 
@@ -48,12 +49,13 @@ class Preprocessing:
         return (features.astype(np.float32) - shift) * scale
 
 
-def fit_preprocessing(features: np.ndarray, kind: str | None = "auto") -> Preprocessing:
-    """Fit a preprocessing of the given kind on training features (N, *feature_shape).
+def fit_preprocessing(features: Any, kind: str | None = "auto", weights: np.ndarray | None = None) -> Preprocessing:
+    """Fit a preprocessing of the given kind on training features (N, *feature_shape), or a sparse matrix (CSR).
 
-    ``auto`` takes ``center`` for images and uint8 features, ``standardize`` for
-    the rest; None means ``none``. Sums run in float64, over blocks of rows, so a
-    memory-mapped array is read once and never copied whole.
+    ``auto`` takes ``center`` for images, uint8 and sparse features (whose rare ones
+    would be blown up), ``standardize`` for the rest; None means ``none``. Sums run in
+    float64, over blocks of rows, so a memory-mapped array is read once and never copied whole.
+    With ``weights`` (N,) means and spreads are weighted: an example of weight 2 counts as two.
     """
     kind = _resolve(features, kind)
     one, zero = np.float32(1), np.float32(0)
@@ -62,7 +64,7 @@ def fit_preprocessing(features: np.ndarray, kind: str | None = "auto") -> Prepro
     unit = np.float32(1 / 255) if features.dtype == np.uint8 else one
     if kind == "scale":
         return Preprocessing(kind, np.asarray(zero), np.asarray(unit))
-    mean, variance = _moments(features)
+    mean, variance = _moments(features, weights)
     if kind == "center":
         spread = float(np.sqrt(variance.mean()))
         scale = np.asarray(1 / spread if spread > 0 else 1.0)
@@ -83,26 +85,36 @@ def _resolve(features: np.ndarray, kind: str | None) -> str:
     if kind is None:
         return "none"
     if kind == "auto":
-        return "center" if features.dtype == np.uint8 or features.ndim > 2 else "standardize"
+        shared_unit = features.dtype == np.uint8 or features.ndim > 2 or sparse.issparse(features)
+        return "center" if shared_unit else "standardize"
     if kind not in KINDS:
         known = ("auto", *KINDS)
         raise UsageError(f"preprocessing is {kind!r}; it must be one of {', '.join(known)}{nearest(str(kind), known)}")
     return kind
 
 
-def _moments(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return each feature's mean and (biased) variance, in one pass.
+def _moments(features: Any, weights: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """Return each feature's (weighted) mean and (biased) variance, in one pass.
 
     Sums are taken about the first example, so that a large common offset does
     not cancel the variance's digits away.
     """
+    if sparse.issparse(features):
+        from sklearn.utils.sparsefuncs import mean_variance_axis
+
+        mean, variance = mean_variance_axis(features.astype(np.float64), axis=0, weights=weights)
+        return mean, variance
     count = len(features)
     origin = np.asarray(features[0], np.float64)
     total, squares = np.zeros_like(origin), np.zeros_like(origin)
     rows = max(1, _CHUNK // max(1, origin.size))
     for start in range(0, count, rows):
         block = features[start : start + rows].astype(np.float64) - origin
-        total += block.sum(axis=0)
-        squares += np.einsum("n...,n...->...", block, block)
-    offset = total / count
-    return origin + offset, np.maximum(squares / count - offset**2, 0.0)
+        weighted = block
+        if weights is not None:
+            weighted = weights[start : start + rows].reshape(-1, *[1] * (block.ndim - 1)) * block
+        total += weighted.sum(axis=0)
+        squares += np.einsum("n...,n...->...", weighted, block)
+    whole = count if weights is None else weights.sum()
+    offset = total / whole
+    return origin + offset, np.maximum(squares / whole - offset**2, 0.0)

@@ -23,7 +23,7 @@ _LARGE = 20_000  # from this many examples on, a tenth is enough to validate on
 def split_dataset(
     dataset: Dataset, *, validation: float | None = None, test: float | None = None, seed: int = 0
 ) -> Dataset:
-    """Return the data set with all three splits present.
+    """Return the data set with all three splits present (without a test split where its share is 0).
 
     ``validation`` and ``test`` are shares of the examples that each is drawn
     from (test first, then validation from what is left), and matter only where
@@ -36,15 +36,17 @@ def split_dataset(
     ):
         if share is not None and brought is not None:
             raise UsageError(f"{name} is {share!r}, but the data brings its own {name} split; leave it out")
-        if share is not None and not (isinstance(share, (float, np.floating)) and 0 < share < 1):
-            raise UsageError(f"{name} is {share!r}; give a share between 0 and 1, such as 0.2")
+        if share is not None and not (_is_share(share) or (name == "test" and _is_nothing(share))):
+            none = ", or 0 to hold no examples out" if name == "test" else ""
+            raise UsageError(f"{name} is {share!r}; give a share between 0 and 1, such as 0.2{none}")
     check_integer("splits", "seed", seed, least=0)
-    if dataset.test is None:
-        kept, held = _cut(dataset, 0.2 if test is None else test, np.random.SeedSequence([seed, 1]))
+    if dataset.test is None and test != 0:
+        splits = 1 + (dataset.validation is None)
+        kept, held = _cut(dataset, 0.2 if test is None else test, splits, np.random.SeedSequence([seed, 1]))
         dataset = replace(dataset, train=kept, test=held)
     if dataset.validation is None:
         default = 0.1 if len(dataset.train.features) >= _LARGE else 0.2
-        kept, held = _cut(dataset, default if validation is None else validation, np.random.SeedSequence([seed, 2]))
+        kept, held = _cut(dataset, default if validation is None else validation, 1, np.random.SeedSequence([seed, 2]))
         dataset = replace(dataset, train=kept, validation=held)
     return dataset
 
@@ -81,12 +83,21 @@ def stratified(
     return np.flatnonzero(~chosen), np.flatnonzero(chosen)
 
 
-def _cut(dataset: Dataset, share: float, seed: np.random.SeedSequence) -> tuple[Split, Split]:
+def _is_share(value: object) -> bool:
+    return isinstance(value, (float, np.floating)) and 0 < value < 1
+
+
+def _is_nothing(value: object) -> bool:
+    return not isinstance(value, (bool, np.bool_)) and value in (0, 0.0)
+
+
+def _cut(dataset: Dataset, share: float, splits: int, seed: np.random.SeedSequence) -> tuple[Split, Split]:
+    """Cut off the first of ``splits`` splits that are to be cut from the training examples."""
     labels = dataset.train.labels
     assert labels is not None
     counts = np.bincount(labels, minlength=len(dataset.classes))
     # Whatever is drawn first, each class must be left with one example to train on and one for each split.
-    needed = 1 + (dataset.test is None) + (dataset.validation is None)
+    needed = 1 + splits
     for name, count in zip(dataset.classes, counts.tolist(), strict=True):
         if count < needed:
             raise DataError(

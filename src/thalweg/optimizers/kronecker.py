@@ -84,7 +84,7 @@ def observe(model: Any, loss: Any, params: Tree, state: Any, x: Any, labels: Any
             f"KFAC: the model's trace gives no input of the layer {missing[0]!r}; let it return that of every layer "
             "of params with a weight matrix"
         )
-    share = (weight / jnp.sum(weight))[:, None]
+    share = (weight / jnp.maximum(jnp.sum(weight), 1e-30))[:, None]  # a batch may hold weightless examples alone
     return Factors(
         {name: _moment(_extended(inputs[name], layer), share) for name, layer in layers.items()},
         {name: _moment(backward[name], share) for name in layers},

@@ -25,6 +25,7 @@ from thalweg.paths.weightings import ClassWeight
 from thalweg.recipe import FULL_BATCH, Recipe
 from thalweg.recipe_files import Named
 from thalweg.sweeps import Interrupted, run_versions, summarise_data
+from thalweg.tracking import Tracker, check_trackers, track_path
 from thalweg.training.interrupt import InterruptRequest
 
 __all__ = ["path"]
@@ -47,6 +48,7 @@ def path(
     test: float | None = None,
     seed: int = 0,
     progress: Callable[[PathProgress], None] | None = None,
+    trackers: Sequence[Tracker] | None = None,
 ) -> Path:
     """Fit a linear classifier to its certified optimum at every penalty strength, and choose by cross-validation.
 
@@ -75,9 +77,11 @@ def path(
         iterations: at most, of the solver, for each optimum.
         preprocessing: ``auto``, ``center``, ``standardize``, ``scale``, or None;
             fitted on all training examples, held-out folds included (no labels are used).
-        test: share to hold out where the data brings no test split (default 0.2).
+        test: share to hold out where the data brings no test split (default 0.2); 0 holds none out.
         seed: of the test split and the folds.
         progress: called with a `PathProgress` now and then; with L1 from threads of the solver, one at a time.
+        trackers: told of the path when it is done, its solutions as trials of one epoch; such as
+            `tracking.MLflow`.
 
     Raises UsageError and DataError for arguments and data that cannot serve, and
     `Interrupted` (with the path so far) on Ctrl-C.
@@ -88,9 +92,10 @@ def path(
         selection=selection, tolerance=tolerance, iterations=iterations, preprocessing=preprocessing, test=test,
         seed=seed,
     )  # fmt: skip
+    trackers = check_trackers(trackers)
     loaded = load(data)
     dataset, training = prepare(loaded, example_weights, job)
-    prepared = fit_preprocessing(training.features, job.preprocessing)
+    prepared = fit_preprocessing(training.features, job.preprocessing, training.weights)
     matrix = centre(training.features, prepared)
     loaded_at = time.perf_counter()
     with InterruptRequest("iteration") as stop:
@@ -121,6 +126,7 @@ def path(
         elif len(result.solutions) == 1 and not stop.requested:
             result = replace(result, model=_model(result, job, result.solutions[0], dataset, prepared))
     result.seconds["total"] = time.perf_counter() - started
+    result = track_path(result, trackers)
     if result.interrupted:
         raise Interrupted(result)
     return result
@@ -137,8 +143,8 @@ def _conclude(result: Path, job: Job, found: Found, dataset: Dataset, prepared: 
         )
     choice = choose(finite, found.correct, job.selection)
     model = _model(result, job, result.solutions[choice.chosen], dataset, prepared)
-    assert dataset.test is not None
-    return replace(result, choice=choice, model=model, test=model.score(dataset.test))
+    test = None if dataset.test is None else model.score(dataset.test)
+    return replace(result, choice=choice, model=model, test=test)
 
 
 def _model(result: Path, job: Job, best: PathSolution, dataset: Dataset, prepared: Preprocessing) -> FittedModel:

@@ -79,7 +79,7 @@ class Job:
         )
         for one in job.losses:
             check_solvable(one, sparse=job.penalty != "l2")
-        if job.folds == 0 and test is not None:
+        if job.folds == 0 and test:
             raise UsageError(
                 f"test is {test!r}, but without folds nothing is chosen, so nothing is held out: leave it out"
             )

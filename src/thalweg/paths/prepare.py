@@ -30,7 +30,7 @@ def prepare(loaded: Dataset, example_weights: Any, job: Job) -> tuple[Dataset, S
         whole = loaded if loaded.validation is not None else replace(loaded, validation=loaded.train)
         cut = split_dataset(whole, test=job.test, seed=job.seed)
         dataset = replace(cut, validation=loaded.validation)
-    elif job.test is not None:
+    elif job.test:
         raise UsageError(f"test is {job.test!r}, but the data brings its own test split; leave it out")
     training = dataset.train if dataset.validation is None else join(dataset.train, dataset.validation)
     if training.weights is not None:

@@ -1,4 +1,4 @@
-"""Conformance checks, one per protocol: run yours over a new loss, penalty, schedule, optimizer, model or reader.
+"""Conformance checks, one per protocol: of a loss, penalty, schedule, optimizer, model, reader or tracker of your own.
 
 And `assert_gradient`, for any function whatever.
 
@@ -16,6 +16,7 @@ from thalweg.testing.models import check_model
 from thalweg.testing.optimizers import check_optimizer
 from thalweg.testing.penalties import check_penalty
 from thalweg.testing.schedules import check_schedule
+from thalweg.testing.trackers import check_tracker
 
 __all__ = [
     "assert_gradient",
@@ -25,4 +26,5 @@ __all__ = [
     "check_optimizer",
     "check_penalty",
     "check_schedule",
+    "check_tracker",
 ]

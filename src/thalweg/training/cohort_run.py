@@ -82,10 +82,9 @@ class CohortRun:
             losses, metrics, rate = self._descend()
         self.done_epochs += 1
         self._formed = judged(self.cohort.recipe, self.state) if has_judged(self.cohort.recipe) else None
-        held = evaluate(self.cohort.recipe, *self._judged(), self.validation, self.rows)
-        held = Evaluation(*(np.asarray(a) for a in held))
+        held = self._evaluate()
         self._write(losses, metrics, rate, held)
-        self._mark_diverged(held.loss)
+        self._mark_diverged(metrics.weight_norm if self.validation is None else held.loss)
         self._keep_best(held)
         self._stop_under_tolerance()
 
@@ -93,6 +92,14 @@ class CohortRun:
         """The (params, model_state) that validation judges and the records keep."""
         assert self.state is not None
         return (self.state.params, self.state.model_state) if self._formed is None else self._formed
+
+    def _evaluate(self) -> Evaluation:
+        """Judge all trials on the validation examples: by NaN and nothing where there are none."""
+        if self.validation is None:
+            width = len(self.cohort)
+            return Evaluation(np.full(width, np.nan), np.zeros((width, 0), bool))
+        held = evaluate(self.cohort.recipe, *self._judged(), self.validation, self.rows)
+        return Evaluation(*(np.asarray(a) for a in held))
 
     def _descend(self) -> tuple[np.ndarray, StepMetrics, np.ndarray]:
         assert self.state is not None
@@ -124,7 +131,8 @@ class CohortRun:
         return np.asarray(data), StepMetrics(nothing, norms, nothing, penalty), nothing
 
     def _write(self, losses: np.ndarray, metrics: StepMetrics, rate: np.ndarray, held: Evaluation) -> None:
-        accuracy = np.asarray(held.correct).mean(axis=1)
+        judged_on = held.correct.shape[1]
+        accuracy = held.correct.mean(axis=1) if judged_on else np.full(len(self.cohort), np.nan)
         row = {
             "data_loss": losses,
             "penalty": metrics.penalty,
@@ -142,12 +150,12 @@ class CohortRun:
             if self.patience is None:
                 self._record(place).kept_epoch = self.done_epochs
 
-    def _mark_diverged(self, validation_loss: np.ndarray) -> None:
+    def _mark_diverged(self, judged: np.ndarray) -> None:
         assert self.state is not None
         at = np.asarray(self.state.diverged_at)
-        # A last step that overflows leaves no later loss to show it: the validation loss does.
+        # A last step that overflows leaves no later loss to show it: the validation loss does, or the weights' norm.
         last = self.done_epochs * -(-len(self.train.labels) // self.cohort.batch_size) - 1
-        for place in np.flatnonzero(self.live & ((at >= 0) | ~np.isfinite(validation_loss))).tolist():
+        for place in np.flatnonzero(self.live & ((at >= 0) | ~np.isfinite(judged))).tolist():
             self.diverged[place] = True
             step = int(at[place]) if at[place] >= 0 else last
             self._finish(place, Status.diverged(step, self.done_epochs))

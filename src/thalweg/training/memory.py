@@ -122,7 +122,7 @@ class _Needs:
         self.training, self.validation = jax.tree.map(_shape, inputs)
         self.classes = classes
         state = self._initial(1)
-        held = len(self.validation.labels)
+        held = 0 if self.validation is None else len(self.validation.labels)
         kept = _bytes(jax.tree.leaves((state.params, state.model_state)))
         self.result = kept + held
         # What was right in the last evaluation, and by the weights that are kept: a byte an example each.
@@ -151,7 +151,7 @@ class _Needs:
             inputs = 2 * _bytes(block)  # made on the host
             trained = peak_bytes(train_block, recipe, state, examples, block, key)
         # The weights may be copied into the layout of a product, which the gradient's place covers when training.
-        scored = peak_bytes(score, recipe, state, held) + _bytes(jax.tree.leaves(state.params))
+        scored = 0 if held is None else peak_bytes(score, recipe, state, held) + _bytes(jax.tree.leaves(state.params))
         most = max(trained, scored, peak_bytes(start, recipe, key))
         return inputs + _COPIES * most
 

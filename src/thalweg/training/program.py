@@ -36,6 +36,7 @@ class Examples(NamedTuple):
     labels: Array  # (N,) int32
     shift: Array  # preprocessing: (x − shift) · scale
     scale: Array
+    weights: Array | None = None  # (N,) float32 of mean 1: how much each example's loss counts; None: all alike
 
     def batch(self, rows: Array) -> tuple[jax.Array, jax.Array]:
         """Return the preprocessed features and the labels of the given examples."""
@@ -45,10 +46,10 @@ class Examples(NamedTuple):
 
 
 class Inputs(NamedTuple):
-    """What trials of one choice of features learn from and are judged on."""
+    """What trials of one choice of features learn from and are judged on (None: on nothing)."""
 
     training: Examples
-    validation: Examples
+    validation: Examples | None
 
 
 class Block(NamedTuple):
@@ -127,13 +128,17 @@ def _step(
     recipe: Recipe, state: TrialState, examples: Examples, row: tuple[jax.Array, ...], key: jax.Array, *, measure: bool
 ) -> tuple[TrialState, jax.Array, Any]:
     rows, weight, rates, number = row
+    count = jnp.sum(weight)
+    if examples.weights is not None:
+        # Divided by the number of examples, not by their weights: so the batches' losses add up to the whole one.
+        weight = weight * examples.weights[rows]
     step_key, image_key = jax.random.split(jax.random.fold_in(key, number))
     x, labels = examples.batch(rows)
     if recipe.augmentation is not None:
         x = recipe.augmentation(x, image_key)
 
     def one(recipe: Recipe, trial: TrialState, rate: jax.Array) -> tuple[TrialState, jax.Array, Any]:
-        return _trial_step(recipe, trial, rate, x, labels, weight, number, step_key, measure=measure)
+        return _trial_step(recipe, trial, rate, x, labels, weight, count, number, step_key, measure=measure)
 
     return _over_trials(recipe, one, (recipe, state, rates))
 
@@ -145,6 +150,7 @@ def _trial_step(
     x: jax.Array,
     labels: jax.Array,
     weight: jax.Array,
+    count: jax.Array,
     number: jax.Array,
     key: jax.Array,
     *,
@@ -154,7 +160,7 @@ def _trial_step(
 
     def data_loss(params: Any) -> tuple[jax.Array, Any]:
         scores, model_state = recipe.model.apply(params, trial.model_state, x, key=key, training=True)
-        return jnp.sum(weight * recipe.loss(scores, labels)) / jnp.sum(weight), model_state
+        return jnp.sum(weight * recipe.loss(scores, labels)) / count, model_state
 
     (loss, model_state), gradient = jax.value_and_grad(data_loss, has_aux=True)(trial.params)
     if is_smooth(recipe.penalty):

@@ -66,7 +66,10 @@ def _score(recipe: Recipe, trial: TrialState, examples: Examples, key: jax.Array
 
         def loss(params: Any) -> jax.Array:
             scores, _ = recipe.model.apply(params, trial.model_state, x, key=None, training=False)
-            return jnp.sum(jnp.where(index < total, recipe.loss(scores, labels), 0.0))
+            losses = recipe.loss(scores, labels)
+            if examples.weights is not None:
+                losses = losses * examples.weights[jnp.minimum(index, total - 1)]
+            return jnp.sum(jnp.where(index < total, losses, 0.0))
 
         return jax.vmap(loss)(drawn)
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax.numpy as jnp
 import numpy as np
@@ -26,7 +26,10 @@ from thalweg.training.records import Progress, Snapshot, TrialRecord
 from thalweg.training.settings import Settings
 from thalweg.training.status import DIVERGED, PRUNED, Status
 
-__all__ = ["Outcome", "examples_of", "train"]
+__all__ = ["Outcome", "Watch", "examples_of", "train"]
+
+# Told of each epoch and the metrics of the trials that trained in it; returns messages, mostly none.
+Watch: TypeAlias = Callable[[int, Mapping[int, Mapping[str, float]]], Sequence[str]]
 
 
 @dataclass(frozen=True)
@@ -40,12 +43,13 @@ class Outcome:
 
 
 def examples_of(split: Split, preprocessing: Preprocessing) -> Examples:
-    """Move a split to the device, with its preprocessing."""
+    """Move a split to the device, with its preprocessing; its weights are scaled to mean 1."""
     return Examples(
         jnp.asarray(split.features),
         jnp.asarray(split.labels),
         jnp.asarray(preprocessing.shift),
         jnp.asarray(preprocessing.scale),
+        None if split.weights is None else jnp.asarray(split.weights / split.weights.mean(), jnp.float32),
     )
 
 
@@ -56,21 +60,25 @@ def train(
     settings: Settings,
     progress: Progress | None = None,
     stop: InterruptRequest | None = None,
+    watch: Watch | None = None,
 ) -> Outcome:
     """Train every recipe and return its record.
 
     ``inputs`` has the examples for each choice of features among the recipes (None: the
-    data as it comes), all of the same examples in the same order.
+    data as it comes), all of the same examples in the same order. Without validation examples
+    nothing is judged: the metrics on them are NaN, and halving and patience cannot be had.
 
     Without halving the cohorts run one after another; with it, all run to a
     rung before any goes on. Ctrl-C is answered at the end of an epoch: trials
     that were still training are marked as interrupted. ``stop`` is for a caller
-    that listens for Ctrl-C over more than the training.
+    that listens for Ctrl-C over more than the training; ``watch`` hears of every epoch.
     """
     for recipe in recipes:
         check_together(recipe, inputs[recipe.features].training.features.shape[1:])
+    if (settings.halving or settings.patience) and any(one.validation is None for one in inputs.values()):
+        raise UsageError("halving and patience judge trials on validation examples, and there are none: leave them out")
     bound = [bind(recipe, len(inputs[recipe.features].training.labels)) for recipe in recipes]
-    sweep = _Sweep(bound, inputs, classes, settings, progress)
+    sweep = _Sweep(bound, inputs, classes, settings, progress, watch)
     with contextlib.nullcontext(stop) if stop else InterruptRequest() as stop:
         sweep.run(stop)
     return Outcome(sweep.records, [c.numbers for c in sweep.cohorts], sweep.messages, stop.requested)
@@ -112,6 +120,7 @@ class _Sweep:
         classes: int,
         settings: Settings,
         progress: Progress | None,
+        watch: Watch | None,
     ) -> None:
         self.records = [TrialRecord() for _ in recipes]
         self.messages: list[str] = []
@@ -119,6 +128,7 @@ class _Sweep:
         self.seeds = seed_groups(recipes)
         self.settings = settings
         self.progress = progress
+        self.watch = watch
         self.work = sum(recipe.epochs for recipe in recipes)
         self.runs: list[CohortRun] = []
         seen = [inputs[cohort.recipe.features] for cohort in self.cohorts]
@@ -149,9 +159,11 @@ class _Sweep:
     def _advance(self, run: CohortRun, share: float, stop: InterruptRequest) -> None:
         target = max(1, round(share * min(run.epochs, self.settings.epochs or run.epochs)))
         while run.done_epochs < target and run.live.any() and not stop.requested:
+            training = [run.cohort.numbers[i] for i in np.flatnonzero(run.live).tolist()]
             run.epoch()
             run.settle()
             self._report()
+            self._tell(run.done_epochs, training)
         if share == 1.0 and (run.done_epochs >= target or not run.live.any()):
             run.finish()
             run.release()
@@ -184,6 +196,15 @@ class _Sweep:
             run.settle()
         going = sum(int(run.live.sum()) for run in runs)
         self._say(f"rung {rung}: {going} of {len(live)} trials go on")
+
+    def _tell(self, epoch: int, trained: Sequence[int]) -> None:
+        """Tell whoever watches of the epoch that the trials have just trained."""
+        if self.watch is None:
+            return
+        histories = {number: self.records[number].history for number in trained}
+        metrics = {n: {name: values[-1] for name, values in history.items()} for n, history in histories.items()}
+        for message in self.watch(epoch, metrics):
+            self._say(message)
 
     def _diverged(self, number: int) -> bool:
         status = self.records[number].status

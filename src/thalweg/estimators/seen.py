@@ -1,0 +1,113 @@
+"""From what an estimator was given to what its recipe's program trains on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from scipy import sparse
+
+from thalweg.data.preprocessing import Preprocessing, fit_preprocessing
+from thalweg.data.splits import stratified
+from thalweg.errors import UsageError
+from thalweg.estimators.base import Given, dense
+from thalweg.extraction import View, view
+from thalweg.fitted import FittedModel
+from thalweg.recipe import Recipe
+from thalweg.training.program import Examples, Inputs
+from thalweg.training.sparse_rows import SparseRows
+from thalweg.training.train import examples_of
+
+__all__ = ["Seen"]
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """The program's inputs, and all that a `FittedModel` keeps of how they came about.
+
+    ``shape`` is one example's as the user gives it, ``state`` what the recipe's features learned.
+    """
+
+    inputs: Inputs
+    preprocessing: Preprocessing
+    shape: tuple[int, ...]
+    feature_names: tuple[str, ...] | None
+    state: dict[str, np.ndarray]
+
+    @classmethod
+    def of(
+        cls,
+        given: Given,
+        recipe: Recipe,
+        preprocessing: str | None,
+        input_shape: tuple[int, ...] | None,
+        names: tuple[str, ...] | None,
+        *,
+        hold: float | None = None,
+        like: FittedModel | None = None,
+    ) -> Seen:
+        """Prepare the examples: a share ``hold`` of them to judge by, all ``like`` a model's own where there is one."""
+        kept, held = given, None
+        if hold is not None:
+            kept, held = _cut(given, hold, recipe.seed)
+        if sparse.issparse(given.features):
+            return cls._of_sparse(kept, held, recipe, preprocessing, input_shape, names, like)
+        dataset = kept.dataset(input_shape, names)
+        if held is not None:
+            dataset = replace(dataset, validation=held.dataset(input_shape).train)
+        if like is None:
+            seen = view(dataset, recipe.features, preprocessing)
+        else:
+            seen = _view_like(like, dataset)
+        judging = seen.dataset.validation
+        validation = None if judging is None else examples_of(judging, seen.preprocessing)
+        inputs = Inputs(examples_of(seen.dataset.train, seen.preprocessing), validation)
+        return cls(inputs, seen.preprocessing, dataset.feature_shape, dataset.feature_names, seen.state)
+
+    @classmethod
+    def _of_sparse(
+        cls,
+        kept: Given,
+        held: Given | None,
+        recipe: Recipe,
+        preprocessing: str | None,
+        input_shape: tuple[int, ...] | None,
+        names: tuple[str, ...] | None,
+        like: FittedModel | None,
+    ) -> Seen:
+        if input_shape is not None or recipe.features is not None or recipe.augmentation is not None:
+            raise UsageError("X is sparse, and images are not: give them dense, or leave out what needs images")
+        prepared = fit_preprocessing(kept.features, preprocessing, kept.weights) if like is None else like.preprocessing
+        inputs = Inputs(_examples(kept, prepared), None if held is None else _examples(held, prepared))
+        return cls(inputs, prepared, kept.features.shape[1:], names, {})
+
+
+def _cut(given: Given, share: float, seed: int) -> tuple[Given, Given]:
+    if not 0 < share < 1:
+        raise UsageError(f"validation_fraction is {share!r}; give a share between 0 and 1, such as 0.1")
+    kept, held = stratified(given.labels, share, np.random.SeedSequence([seed, 2]))
+    if not len(held):
+        raise UsageError("patience holds examples out, and no class has two: give more examples, or patience=None")
+    return given.take(kept), given.take(held)
+
+
+def _view_like(model: FittedModel, dataset: Any) -> View:
+    """Show a portion as the first one was shown."""
+    part = model.recipe.features
+    if part is not None:
+        train = replace(dataset.train, features=part.transform(dataset.train.features, model.feature_state))
+        dataset = replace(dataset, train=train, feature_names=None)
+    return View(part, model.feature_state, dataset, model.preprocessing)
+
+
+def _examples(given: Given, prepared: Preprocessing) -> Examples:
+    """Put sparse rows on the device: compressed, or dense where that is smaller (long rows, or one of them)."""
+    rows = SparseRows.of(given.features)
+    smaller = 2 * rows.columns.shape[1] < given.features.shape[1]
+    features = rows if smaller else jnp.asarray(dense(given.features))
+    weights = None if given.weights is None else jnp.asarray(given.weights / given.weights.mean(), jnp.float32)
+    return Examples(
+        features, jnp.asarray(given.labels), jnp.asarray(prepared.shift), jnp.asarray(prepared.scale), weights
+    )

@@ -1,0 +1,93 @@
+"""What trackers are told, taken from sweeps and paths."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from thalweg.recipe import Recipe
+from thalweg.recipe_files import flatten, kind_of
+from thalweg.tracking.base import RunEnd, RunStart, TrialEnd, TrialStart
+
+if TYPE_CHECKING:
+    from thalweg.fitted import Score
+    from thalweg.paths import Path
+    from thalweg.run import Run
+
+__all__ = ["path_end", "path_metrics", "path_start", "run_end", "run_name", "sweep_start"]
+
+
+def run_name(data: str) -> str:
+    """The name of a run that was given none: the data set's name and the time, as the command line names folders."""
+    return f"{data}-{datetime.now():%Y%m%d-%H%M%S}"
+
+
+def sweep_start(data: str, recipes: Sequence[Recipe], settings: Mapping[str, Any]) -> RunStart:
+    """Describe a sweep before it trains."""
+    trials = tuple(TrialStart(number, flatten(recipe)) for number, recipe in enumerate(recipes))
+    return RunStart(run_name(data), data, dict(settings), trials)
+
+
+def run_end(run: Run) -> RunEnd:
+    """Describe how a sweep ended."""
+    metrics = {"seconds": run.seconds["total"]}
+    if run.best is not None:
+        metrics["best_validation_accuracy"] = run.best.validation_accuracy
+        metrics["best_validation_loss"] = run.best.validation_loss
+    return RunEnd(
+        trials={t.number: TrialEnd(t.status.name, t.status.reason, t.kept_epoch) for t in run.trials},
+        best=None if run.best is None else run.best.number,
+        metrics=metrics | _test_metrics(run.test),
+        interrupted=run.interrupted,
+        messages=run.messages,
+    )
+
+
+def _test_metrics(test: Score | None) -> dict[str, float]:
+    if test is None:
+        return {}
+    low, high = test.interval
+    return {
+        "test_accuracy": test.accuracy,
+        "test_accuracy_low": low,
+        "test_accuracy_high": high,
+        "test_loss": test.loss,
+    }
+
+
+def path_start(path: Path) -> RunStart:
+    """Describe a path, each solution as a trial."""
+    trials = tuple(
+        TrialStart(
+            s.number,
+            {"strength": s.strength, **_kinds(loss=s.loss, penalty=s.penalty), "class_weight": s.class_weight},
+        )
+        for s in path.solutions
+    )
+    return RunStart(run_name(path.data.name), path.data.name, path.settings, trials)
+
+
+def _kinds(**parts: Any) -> dict[str, str]:
+    return {role: kind_of(type(part)) for role, part in parts.items()}
+
+
+def path_metrics(path: Path) -> dict[int, dict[str, float]]:
+    """What each solution of a path is worth."""
+    names = ("value", "bound", "relative_bound", "nonzeros", "iterations", "validation_accuracy", "validation_loss")
+    return {s.number: {name: float(getattr(s, name)) for name in names} for s in path.solutions}
+
+
+def path_end(path: Path) -> RunEnd:
+    """Describe how a path ended."""
+    metrics = {"seconds": path.seconds["total"]}
+    if path.best is not None:
+        metrics["best_validation_accuracy"] = path.best.validation_accuracy
+        metrics["best_validation_loss"] = path.best.validation_loss
+    return RunEnd(
+        trials={s.number: TrialEnd(s.status, f"after {s.iterations} iterations", 1) for s in path.solutions},
+        best=None if path.best is None else path.best.number,
+        metrics=metrics | _test_metrics(path.test),
+        interrupted=path.interrupted,
+        messages=path.messages,
+    )
