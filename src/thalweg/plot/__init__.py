@@ -1,0 +1,14 @@
+"""Figures: the data of each is a typed record first, the drawing comes after.
+
+Figures are made without pyplot, so none stays open and no window appears:
+``plot.field(f).savefig("f.png")``. The records of a model's pictures are in
+`thalweg.views`.
+"""
+
+from thalweg.plot.field_figure import field
+from thalweg.plot.field_values import FieldRecord, field_record
+from thalweg.plot.region_figure import decision_regions
+from thalweg.plot.template_figure import templates
+from thalweg.plot.weight_figure import weights
+
+__all__ = ["FieldRecord", "decision_regions", "field", "field_record", "templates", "weights"]
