@@ -33,6 +33,7 @@ for _order, (_name, _home, _help) in enumerate(
         ("predict", "use", "Predict the class of every example: a table of name and class on stdout."),
         ("score", "use", "Score a model on labelled data; classes are matched by name."),
         ("info", "use", "Say what is in a data set, a run folder or a model file."),
+        ("export", "export", "Write a model for another library: ONNX, scikit-learn or PyTorch."),
     )
 ):
     app.command(f"thalweg.cli.{_home}:{_name}", name=_name, help=_help, sort_key=_order)
