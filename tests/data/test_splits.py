@@ -155,7 +155,8 @@ def test_the_smallest_class_that_serves(share):
 
 
 NO_SHARES = [1, 1.0, -0.1, 1.5, float("nan"), float("inf"), "0.2", True, [0.2], 20]
-ASKED = [*(("test", share) for share in (*NO_SHARES, False)), *(("validation", share) for share in (*NO_SHARES, 0, 0.0))]
+ASKED = [("test", share) for share in (*NO_SHARES, False)]
+ASKED += [("validation", share) for share in (*NO_SHARES, 0, 0.0)]
 
 
 @pytest.mark.parametrize(("name", "share"), ASKED)

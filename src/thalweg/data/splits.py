@@ -84,11 +84,11 @@ def stratified(
 
 
 def _is_share(value: object) -> bool:
-    return isinstance(value, (float, np.floating)) and 0 < value < 1
+    return isinstance(value, (float, np.floating)) and 0 < float(value) < 1
 
 
 def _is_nothing(value: object) -> bool:
-    return not isinstance(value, (bool, np.bool_)) and value in (0, 0.0)
+    return not isinstance(value, (bool, np.bool_)) and bool(value == 0)
 
 
 def _cut(dataset: Dataset, share: float, splits: int, seed: np.random.SeedSequence) -> tuple[Split, Split]:

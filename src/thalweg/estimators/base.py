@@ -200,8 +200,8 @@ def dense(X: Any) -> np.ndarray:
         return np.asarray(X)
     count, width = X.shape
     check_memory(
-        f"X: {count:,} × {width:,} sparse features, which are made dense to be fitted",
-        4 * count * width,
+        f"X: {count:,} × {width:,} sparse features, which are made dense here",
+        X.dtype.itemsize * count * width,
         "take LinearClassifier or DenseClassifier, which make a minibatch dense at a time, or fewer features",
     )
     array: np.ndarray = X.toarray()

@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils import check_random_state
+from sklearn.utils import Tags
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from thalweg.data.splits import stratified
 from thalweg.errors import UsageError
+from thalweg.estimators.base import dense, seed_of
 from thalweg.fields import check_integer
 from thalweg.neighbors import NearestNeighbors, majority_votes, vote_shares
 
@@ -32,6 +33,8 @@ class NearestNeighborsClassifier(ClassifierMixin, BaseEstimator):
         validation_fraction: the share of each class that ``"auto"`` holds out. Afterwards all examples are held.
         random_state: of that draw.
 
+    A sparse X is made dense whole, examples and queries alike.
+
     Of classes with equally many votes the first in order wins, as in scikit-learn's `KNeighborsClassifier`.
 
     After `fit`: ``classes_``, ``n_features_in_``, ``feature_names_in_`` (of data frames), ``n_samples_fit_``,
@@ -46,7 +49,7 @@ class NearestNeighborsClassifier(ClassifierMixin, BaseEstimator):
         storage: str | None = None,
         max_neighbors: int = 100,
         validation_fraction: float = 0.2,
-        random_state: Any = None,
+        random_state: Any = 0,
     ) -> None:
         self.n_neighbors = n_neighbors
         self.metric = metric
@@ -55,9 +58,15 @@ class NearestNeighborsClassifier(ClassifierMixin, BaseEstimator):
         self.validation_fraction = validation_fraction
         self.random_state = random_state
 
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
     def fit(self, X: Any, y: Any) -> NearestNeighborsClassifier:
         """Hold the training examples X (N, D), an array or data frame, with their labels y (N,)."""
-        X, y = validate_data(self, X, y, dtype=_DTYPES)
+        X, y = validate_data(self, X, y, accept_sparse="csr", dtype=_DTYPES)
+        X = dense(X)
         check_classification_targets(y)
         if self.n_neighbors != "auto":
             check_integer("NearestNeighborsClassifier", "n_neighbors", self.n_neighbors, least=1)
@@ -91,7 +100,8 @@ class NearestNeighborsClassifier(ClassifierMixin, BaseEstimator):
         if X is None:
             found = _without_self(*self._index.search(self._index.rows, k + 1))
         else:
-            found = self._index.search(validate_data(self, X, dtype=_DTYPES, reset=False), k)
+            queries = validate_data(self, X, accept_sparse="csr", dtype=_DTYPES, reset=False)
+            found = self._index.search(dense(queries), k)
         return found if return_distance else found[1]
 
     def predict(self, X: Any) -> np.ndarray:
@@ -116,8 +126,8 @@ class NearestNeighborsClassifier(ClassifierMixin, BaseEstimator):
         check_integer("NearestNeighborsClassifier", "max_neighbors", self.max_neighbors, least=1)
         if not (isinstance(share, (float, np.floating)) and 0 < share < 1):
             raise UsageError(f"validation_fraction is {share!r}; give a share between 0 and 1, such as 0.2")
-        seed = int(check_random_state(self.random_state).randint(2**31))
-        kept, held = stratified(self._labels, float(share), np.random.SeedSequence(seed))
+        seed = np.random.SeedSequence(seed_of(self.random_state))
+        kept, held = stratified(self._labels, float(share), seed)
         if not len(held):
             raise UsageError(
                 f"n_neighbors='auto' holds examples out, and no class has two (n_samples = {len(X)}): give n_neighbors "

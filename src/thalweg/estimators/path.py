@@ -42,9 +42,10 @@ class PathClassifier(Classifier):
         random_state: of the folds.
 
     Attributes after `fit`: ``coef_``, ``intercept_`` (float64, for X as it comes; one row for two
-    classes), ``strength_`` and ``C_`` (the chosen one; no ``C_`` for the elastic net), ``strengths_`` (all, largest first), ``bounds_`` (each
-    solution's proved relative gap), ``scores_`` (strengths, folds: held-out accuracies), ``n_iter_``
-    (of the chosen one), ``path_`` (the whole `paths.Path`), ``model_``, ``classes_``.
+    classes), ``strength_`` and ``C_`` (the chosen one; no ``C_`` for the elastic net), ``strengths_`` (all,
+    largest first), ``bounds_`` (each solution's proved relative gap), ``scores_`` (strengths, folds:
+    held-out accuracies), ``n_iter_`` (of the chosen one), ``path_`` (the whole `paths.Path`), ``model_``,
+    ``classes_``.
 
     A sparse X is made dense whole, in float32: the solver needs its covariance's eigenvectors.
     """
