@@ -76,10 +76,10 @@ def test_the_model_file_predicts_as_the_run_does(run: tw.Run, folder: Path) -> N
 
 
 def test_a_folder_that_exists_is_refused_and_kept(run: tw.Run, folder: Path) -> None:
-    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    before = {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     with pytest.raises(tw.UsageError, match="--overwrite"):
         run.save(folder)
-    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
     run.save(folder, overwrite=True)
     assert sorted(path.name for path in folder.parent.iterdir()) == ["run"]
 

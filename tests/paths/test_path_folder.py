@@ -40,7 +40,7 @@ def strict(text: str) -> Any:
 
 def test_run_json_tells_all_that_repeats_the_path(path: tw.paths.Path, folder: Path) -> None:
     assert sorted(file.name for file in folder.iterdir()) == [
-        "model.safetensors", "run.json", "solutions.csv", "solutions.npz",
+        "code", "model.safetensors", "run.json", "solutions.csv", "solutions.npz",
     ]  # fmt: skip
     record = strict((folder / "run.json").read_text())
     assert (record["format"], record["kind"]) == (1, "path")

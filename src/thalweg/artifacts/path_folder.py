@@ -5,7 +5,8 @@
 - ``solutions.csv``: a row a solution;
 - ``solutions.npz``: ``strength`` (n,), ``weights`` (n, classes, features), ``bias``
   (n, classes), ``value`` and ``bound`` (n,), for preprocessed features;
-- ``model.safetensors``: the chosen model, absent where nothing was chosen.
+- ``model.safetensors``: the chosen model, absent where nothing was chosen;
+- ``code/train_sklearn.py``: scikit-learn code with the same optimum (see `elsewhere`), present where the model is.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from thalweg.artifacts.model_file import serialise_model
-from thalweg.artifacts.run_folder import MARK, finite, test_record
+from thalweg.artifacts.run_folder import MARK, finite, test_record, write_code
 from thalweg.atomic import new_folder
 from thalweg.recipe_files import encode
 
@@ -33,11 +34,13 @@ __all__ = ["path_record", "path_summary", "save_path", "solutions_table"]
 def save_path(path: PathRun, folder: str | Path, *, overwrite: bool = False) -> Path:
     """Write a path's run folder, whole or not at all, and return its path."""
     with new_folder(folder, overwrite=overwrite, mark=MARK) as temporary:
-        (temporary / MARK).write_text(json.dumps(finite(path_record(path)), indent=2) + "\n", encoding="utf-8")
+        record = finite(path_record(path))
+        (temporary / MARK).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
         (temporary / "solutions.csv").write_text(solutions_table(path), encoding="utf-8", newline="")
         np.savez_compressed(temporary / "solutions.npz", allow_pickle=False, **_arrays(path))
         if path.model is not None:
             (temporary / "model.safetensors").write_bytes(serialise_model(path.model))
+            write_code(record, path.model, temporary)
     return Path(folder)
 
 

@@ -6,7 +6,9 @@
 - ``history.npz``: every metric as an array (trials, epochs), NaN where a trial
   did not train;
 - ``model.safetensors``: the fitted model (see `artifacts.model_file`), absent
-  where an interruption left none.
+  where an interruption left none;
+- ``code/train_torch.py``, ``code/train_optax.py``, ``code/train_keras.py``: scripts that
+  train that model in other frameworks (see `elsewhere`), present where the model is.
 """
 
 from __future__ import annotations
@@ -22,14 +24,15 @@ import numpy as np
 
 from thalweg.artifacts.model_file import serialise_model
 from thalweg.atomic import check_free, new_folder
+from thalweg.elsewhere import code_files
 from thalweg.recipe_files import encode, flatten
 from thalweg.training import METRICS
 
 if TYPE_CHECKING:
-    from thalweg.fitted import Score
+    from thalweg.fitted import FittedModel, Score
     from thalweg.run import Run, Trial
 
-__all__ = ["MARK", "check_run_folder", "finite", "run_summary", "save_run", "test_record"]
+__all__ = ["MARK", "check_run_folder", "finite", "run_summary", "save_run", "test_record", "write_code"]
 
 MARK = "run.json"
 
@@ -42,12 +45,21 @@ def check_run_folder(folder: str | Path, *, overwrite: bool) -> None:
 def save_run(run: Run, folder: str | Path, *, overwrite: bool = False) -> Path:
     """Write a run folder, whole or not at all, and return its path."""
     with new_folder(folder, overwrite=overwrite, mark=MARK) as temporary:
-        (temporary / MARK).write_text(json.dumps(finite(run_record(run)), indent=2) + "\n", encoding="utf-8")
+        record = finite(run_record(run))
+        (temporary / MARK).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
         (temporary / "trials.csv").write_text(trials_table(run), encoding="utf-8", newline="")
         np.savez_compressed(temporary / "history.npz", allow_pickle=False, **_history(run))
         if run.model is not None:
             (temporary / "model.safetensors").write_bytes(serialise_model(run.model))
+            write_code(record, run.model, temporary)
     return Path(folder)
+
+
+def write_code(record: dict[str, Any], model: FittedModel, folder: Path) -> None:
+    """Write a run folder's ``code``."""
+    (folder / "code").mkdir()
+    for name, text in code_files(record, model).items():
+        (folder / "code" / name).write_text(text, encoding="utf-8")
 
 
 def run_summary(run: Run, folder: str | Path | None = None) -> dict[str, Any]:
@@ -62,6 +74,7 @@ def run_summary(run: Run, folder: str | Path | None = None) -> dict[str, Any]:
             "test_accuracy": None if run.test is None else run.test.accuracy,
             "test_interval": None if run.test is None else list(run.test.interval),
             "refitted": run.refitted,
+            "kept_epoch": best.kept_epoch,
         }
     summary = {
         "run": None if folder is None else str(folder),

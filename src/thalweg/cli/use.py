@@ -16,6 +16,7 @@ from thalweg.atomic import write_bytes
 from thalweg.cli.options import Reading
 from thalweg.cli.output import print_json, shown
 from thalweg.data import Dataset, Split, describe, match_channels, match_classes, match_features, summarize
+from thalweg.elsewhere import code_of_run
 from thalweg.errors import DataError, UsageError
 from thalweg.fitted import FittedModel
 from thalweg.recipe_files import encode, to_toml
@@ -127,6 +128,7 @@ def info(
     path: str,
     *,
     templates: Path | None = None,
+    code: Literal["torch", "optax", "keras", "sklearn"] | None = None,
     json: Annotated[bool, Parameter(negative="")] = False,
     reading: Reading | None = None,
 ) -> int:
@@ -138,10 +140,17 @@ def info(
         A data set (whatever sweep takes), a run folder or a model.safetensors.
     templates
         Write each class's weights as an image to this PNG file (a run or model for images).
+    code
+        Print a run's recipe as code for PyTorch, Optax or Keras (a path's optimum: scikit-learn), and nothing else.
     json
         Print one JSON object and nothing else on stdout.
     """
     place = Path(path)
+    if code is not None and (json or templates is not None):
+        raise UsageError("--code prints code and nothing else: leave --json and --templates out")
+    if code is not None:
+        sys.stdout.write(_run_code(place, code))
+        return 0
     if templates is not None:
         write_bytes(templates, template_sheet(load_model(place)))
     if place.suffix == ".safetensors":
@@ -187,6 +196,19 @@ def _model_info(path: Path) -> tuple[dict[str, Any], str]:
         to_toml(model.recipe, brief=True),
     ]
     return content, "\n".join(lines).rstrip()
+
+
+def _run_code(folder: Path, to: str) -> str:
+    """Write the code anew, from the record and the model."""
+    if not (folder / "run.json").is_file():
+        raise UsageError(f"{folder} is no run folder, and --code needs one: it says how many examples were trained on")
+    model = load_model(folder)
+    try:
+        return code_of_run(jsonlib.loads((folder / "run.json").read_text(encoding="utf-8")), model, to)
+    except UsageError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{folder / 'run.json'} is damaged ({type(error).__name__}: {error}); run it again") from error
 
 
 def _run_info(folder: Path) -> tuple[dict[str, Any], str]:
