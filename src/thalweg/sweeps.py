@@ -139,6 +139,7 @@ def sweep(
         "test": test,
         "memory": memory,
         "features": None if features is None else encode(space.features),
+        "example_weights": dataset.train.weights is not None,
     }
     tracking = Tracking(trackers, sweep_start(dataset.name, recipes, asked)) if trackers else None
     with InterruptRequest() as stop, tracking or nullcontext():
