@@ -16,7 +16,7 @@ from thalweg.data.preprocessing import Preprocessing
 from thalweg.errors import DataError, UsageError
 from thalweg.losses import Softmax
 from thalweg.recipe import Recipe
-from thalweg.statistics import wilson
+from thalweg.statistics import Accuracy
 
 __all__ = ["FittedModel", "Score"]
 
@@ -24,25 +24,10 @@ _ROWS = 4096
 
 
 @dataclass(frozen=True)
-class Score:
+class Score(Accuracy):
     """Accuracy on held examples, with Wilson's 95 % interval, and the mean data loss."""
 
-    correct: int
-    count: int
     loss: float
-
-    def __str__(self) -> str:
-        low, high = self.interval
-        share = f"{self.correct} of {self.count} right"
-        return f"accuracy {self.accuracy:.4f}, 95 % interval {low:.4f} to {high:.4f} ({share})"
-
-    @property
-    def accuracy(self) -> float:
-        return self.correct / self.count
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        return wilson(self.correct, self.count)
 
 
 @dataclass(frozen=True, eq=False)

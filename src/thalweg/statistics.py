@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from thalweg.errors import UsageError
 
-__all__ = ["holm", "mcnemar", "wilson"]
+__all__ = ["Accuracy", "holm", "mcnemar", "wilson"]
 
 _Z95 = 1.959963984540054
 
@@ -52,3 +53,24 @@ def wilson(correct: int, count: int) -> tuple[float, float]:
     half = _Z95 * math.sqrt(p * (1 - p) / count + z2 / (4 * count**2)) / (1 + z2 / count)
     # At the ends the interval's bound is exactly the share: rounding must not push it past.
     return (0.0 if correct == 0 else centre - half, 1.0 if correct == count else centre + half)
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """How many of some held examples are predicted right, with Wilson's 95 % interval."""
+
+    correct: int
+    count: int
+
+    def __str__(self) -> str:
+        low, high = self.interval
+        share = f"{self.correct} of {self.count} right"
+        return f"accuracy {self.accuracy:.4f}, 95 % interval {low:.4f} to {high:.4f} ({share})"
+
+    @property
+    def accuracy(self) -> float:
+        return self.correct / self.count
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        return wilson(self.correct, self.count)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from sklearn.utils.estimator_checks import parametrize_with_checks
+from sklearn.utils.estimator_checks import check_classifiers_train, check_fit2d_1sample, parametrize_with_checks
 
 from thalweg.estimators import DenseClassifier, LinearClassifier, PathClassifier, SweepClassifier
 
@@ -30,10 +30,16 @@ _EXPECTED = {
         LinearClassifier(),
         DenseClassifier((8,)),
         PathClassifier(C=1.0),
-        PathClassifier(strengths=3, folds=2),
         SweepClassifier(trials=4),
     ],
     expected_failed_checks=lambda estimator: _EXPECTED[type(estimator)],
 )
 def test_scikit_learns_checks(estimator, check):
     check(estimator)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("check", [check_classifiers_train, check_fit2d_1sample])
+def test_checks_of_folds(check):
+    """Folds add their own errors and attributes; all else is checked above, on one strength, in half the time."""
+    check("PathClassifier", PathClassifier(strengths=3, folds=2))

@@ -124,3 +124,9 @@ def test_k_is_at_most_the_training_examples():
 def test_metrics_are_checked(metric):
     with pytest.raises(UsageError, match="metric"):
         choose_k(DATA, metric=metric)
+
+
+def test_no_test_split():
+    found = choose_k((np.arange(20.0)[:, None], np.arange(20) // 10), max_k=2, test=0)
+    assert found.test is None
+    assert found.validation.count + len(found.labels) >= 20

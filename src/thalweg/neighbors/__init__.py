@@ -5,10 +5,11 @@
 >>> found.k, str(found.test)  # doctest: +SKIP
 """
 
-from thalweg.neighbors.choose import Accuracy, NeighborsResult, choose_k
+from thalweg.neighbors.choose import NeighborsResult, choose_k
 from thalweg.neighbors.index import NearestNeighbors, Progress
 from thalweg.neighbors.metrics import METRICS
 from thalweg.neighbors.vote import majority_votes, vote_shares
+from thalweg.statistics import Accuracy
 
 __all__ = [
     "METRICS",

@@ -14,32 +14,11 @@ from thalweg.errors import DataError, UsageError
 from thalweg.fields import check_integer
 from thalweg.neighbors.index import NearestNeighbors, Progress
 from thalweg.neighbors.vote import majority_votes
-from thalweg.statistics import wilson
+from thalweg.statistics import Accuracy
 
-__all__ = ["Accuracy", "NeighborsResult", "choose_k"]
+__all__ = ["NeighborsResult", "choose_k"]
 
 _MOST = 100
-
-
-@dataclass(frozen=True)
-class Accuracy:
-    """How many of some held examples are predicted right, with Wilson's 95 % interval."""
-
-    correct: int
-    count: int
-
-    def __str__(self) -> str:
-        low, high = self.interval
-        share = f"{self.correct} of {self.count} right"
-        return f"accuracy {self.accuracy:.4f}, 95 % interval {low:.4f} to {high:.4f} ({share})"
-
-    @property
-    def accuracy(self) -> float:
-        return self.correct / self.count
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        return wilson(self.correct, self.count)
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,15 +26,16 @@ class NeighborsResult:
     """What `choose_k` found.
 
     ``accuracies`` holds each metric's validation accuracies (max_k,), of k = 1, 2, ... in order; ``metric`` and ``k``
-    are the choice, ``validation`` and ``test`` its accuracies. ``index`` holds the training examples (with the
-    validation examples, if ``refit``), ``labels`` (N,) their classes, counted in ``classes``.
+    are the choice, ``validation`` and ``test`` its accuracies (None without a test split). ``index`` holds the
+    training examples (with the validation examples, if ``refit``), ``labels`` (N,) their classes, counted in
+    ``classes``.
     """
 
     metric: str
     k: int
     accuracies: dict[str, np.ndarray] = field(repr=False)
     validation: Accuracy
-    test: Accuracy
+    test: Accuracy | None
     classes: tuple[str, ...]
     index: NearestNeighbors = field(repr=False)
     labels: np.ndarray = field(repr=False)
@@ -107,12 +87,11 @@ def choose_k(
     check_trainable(dataset)
     dataset = split_dataset(dataset, validation=validation, test=test, seed=seed)
     assert dataset.validation is not None
-    assert dataset.test is not None
     most = _largest_k(max_k, len(dataset.train))
     prepared = _preparation(dataset.train, preprocessing)
 
     held, final = dataset.validation, dataset.test
-    done, total = 0, len(metrics) * len(held) + len(final)
+    done, total = 0, len(metrics) * len(held) + (0 if final is None else len(final))
 
     def told(queries: int, _: int) -> None:
         if progress is not None:
@@ -130,13 +109,16 @@ def choose_k(
         kept = join(kept, held)
         prepared = _preparation(kept, preprocessing)
     one = _hold(NearestNeighbors(chosen, storage), kept, prepared, dataset)
-    right = _votes(one, final.features, k, told)[:, -1] == _labels(final)
+    scored = None
+    if final is not None:
+        right = _votes(one, final.features, k, told)[:, -1] == _labels(final)
+        scored = Accuracy(int(np.count_nonzero(right)), len(final))
     return NeighborsResult(
         metric=chosen,
         k=k,
         accuracies={name: count / len(held) for name, count in correct.items()},
         validation=Accuracy(int(correct[chosen][k - 1]), len(held)),
-        test=Accuracy(int(np.count_nonzero(right)), len(final)),
+        test=scored,
         classes=dataset.classes,
         index=one.index,
         labels=one.labels,
