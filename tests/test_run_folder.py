@@ -40,6 +40,17 @@ def test_run_json_repeats_the_run(run: tw.Run, folder: Path) -> None:
     assert record["versions"]["jax"]
 
 
+def test_the_folder_stands_for_its_winner(run: tw.Run, folder: Path) -> None:
+    assert tw.load_recipe(folder) == run.best.recipe
+    assert tw.load_recipe(folder / "run.json") == run.best.recipe
+    (folder / "run.json").write_text(json.dumps({"kind": "path", "settings": {}, "best": None}))
+    with pytest.raises(tw.UsageError, match="no recipe trained"):
+        tw.load_recipe(folder)
+    (folder / "run.json").write_text(json.dumps({"settings": {}, "best": None}))
+    with pytest.raises(tw.UsageError, match="selected no recipe"):
+        tw.load_recipe(folder)
+
+
 def test_trials_csv_has_a_row_for_each_trial(run: tw.Run, folder: Path) -> None:
     with open(folder / "trials.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))

@@ -344,8 +344,13 @@ def _shown(value: Any) -> str:
 
 
 def load_recipe(path: str | Path) -> Recipe:
-    """Read a recipe or search space: JSON from a ``.json`` file, TOML from any other."""
+    """Read a recipe or search space: JSON from a ``.json`` file, TOML from any other.
+
+    A sweep's run folder, or its ``run.json``, stands for the recipe that it selected.
+    """
     path = Path(path)
+    if path.is_dir():
+        path = path / "run.json"
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, ValueError) as error:
@@ -371,7 +376,16 @@ def read_json(text: str) -> Recipe:
         tree = json.loads(text, object_pairs_hook=_unique)
     except (ValueError, RecursionError) as error:
         raise UsageError(f"this is not JSON: {error}") from error
-    return decode(tree)
+    return decode(_selected(tree) if isinstance(tree, dict) and "settings" in tree and "best" in tree else tree)
+
+
+def _selected(record: dict[str, Any]) -> Any:
+    """Return the selected recipe of what a run.json holds."""
+    if record.get("kind") == "path":
+        raise UsageError("this is a path's run, which no recipe trained: give the run folder of a sweep or fit")
+    if not isinstance(record["best"], dict):
+        raise UsageError("this run selected no recipe: it was interrupted before any trial had an epoch")
+    return record["best"].get("recipe")
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

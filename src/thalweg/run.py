@@ -60,6 +60,7 @@ class DataSummary:
     skipped: tuple[tuple[str, str], ...]  # name and reason of each example left out
     preprocessing: str
     feature_dtype: str
+    weighted: bool = False  # whether its training examples brought weights
 
 
 @dataclass(frozen=True)

@@ -139,7 +139,6 @@ def sweep(
         "test": test,
         "memory": memory,
         "features": None if features is None else encode(space.features),
-        "example_weights": dataset.train.weights is not None,
     }
     tracking = Tracking(trackers, sweep_start(dataset.name, recipes, asked)) if trackers else None
     with InterruptRequest() as stop, tracking or nullcontext():
@@ -392,6 +391,7 @@ def summarise_data(
         skipped=tuple((one.name, one.reason) for one in loaded.skipped),
         preprocessing=", ".join(sorted({one.kind for one in preprocessing})),
         feature_dtype="uint8" if dataset.train.features.dtype == np.uint8 else "float32",
+        weighted=dataset.train.weights is not None,
     )
 
 

@@ -40,6 +40,8 @@ def path(
     preprocessing: Literal["auto", "center", "standardize", "scale", "none"] = "auto",
     test: float | None = None,
     seed: int = 0,
+    features: str | None = None,
+    features_cache: Path = Path("runs/features"),
     track: Track = None,
     out: Path | None = None,
     overwrite: Annotated[bool, Parameter(negative="")] = False,
@@ -80,6 +82,10 @@ def path(
         Share to hold out for the final score, where the data brings no test split.
     seed
         Of the test split and the folds.
+    features
+        What images become: hog, color or patches, or several, as hog,color.
+    features_cache
+        Folder in which features are kept, for the next run on the same data.
     track
         Write every solution to tensorboard:FOLDER or mlflow[:URI] as well; may be given more than once.
     out
@@ -102,6 +108,7 @@ def path(
         "preprocessing": preprocessing,
         "test": test,
         "seed": seed,
+        "features": features,
     }
 
     trackers = parse_trackers(track or (), None if out is None else out.name)
@@ -113,7 +120,7 @@ def path(
                 line.say(now.message)
             line.report(now.sentence())
 
-        return fit_path(dataset, progress=progress, trackers=trackers, **options)
+        return fit_path(dataset, cache=features_cache, progress=progress, trackers=trackers, **options)
 
     def show(found: PathRun, place: Path) -> None:
         print_json(path_summary(found, place)) if json else print_path(found, place)

@@ -12,13 +12,16 @@ from thalweg.training import Snapshot
 __all__ = ["ProgressLine"]
 
 
+PLAIN_SECONDS = 10.0  # between two lines where there is no terminal
+
+
 class ProgressLine:
     """Shows snapshots of a sweep; in a terminal it rewrites one line, elsewhere it prints one every ten seconds."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self.stream = stream or sys.stderr
         self.terminal = self.stream.isatty()
-        self.period = 0.1 if self.terminal else 10.0
+        self.period = 0.1 if self.terminal else PLAIN_SECONDS
         self.shown_at = time.monotonic() if not self.terminal else 0.0
         self.width = 0
 

@@ -59,7 +59,8 @@ def sweep(
         A folder, archive, .npz, .npy, .csv, .parquet, CIFAR binary or IDX file, or a name: digits, rings, xor, modes or
         polynomial.
     recipe
-        A recipe file (.toml or .json) with ranges in it; without one, a space around AdamW sized to the data.
+        A recipe file (.toml or .json) with ranges in it, or the folder of a run, whose winner it then is; without one,
+        a space around AdamW sized to the data.
     trials
         How many recipes to draw.
     seed
@@ -153,7 +154,7 @@ def fit(
         A folder, archive, .npz, .npy, .csv, .parquet, CIFAR binary or IDX file, or a name: digits, rings, xor, modes or
         polynomial.
     recipe
-        A recipe file (.toml or .json) without ranges.
+        A recipe file (.toml or .json) without ranges, or the folder of a run, whose winner it then is.
     seed
         Of the splits.
     patience

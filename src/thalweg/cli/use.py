@@ -19,7 +19,7 @@ from thalweg.data import Dataset, Split, describe, match_channels, match_classes
 from thalweg.elsewhere import code_of_run
 from thalweg.errors import DataError, UsageError
 from thalweg.fitted import FittedModel
-from thalweg.recipe_files import encode, to_toml
+from thalweg.recipe_files import decode, encode, to_toml
 from thalweg.views import template_sheet
 
 Which = Literal["auto", "train", "validation", "test"]
@@ -233,7 +233,16 @@ def _sweep_lines(content: dict[str, Any]) -> list[str]:
     ]
     if best is not None:
         lines.append(f"selected: trial {best['trial']}, validation accuracy {best['validation_accuracy']:.4f}")
+        lines.extend(_recipe_lines(best["recipe"]))
     return lines
+
+
+def _recipe_lines(encoded: dict[str, Any]) -> list[str]:
+    """Return a recipe as TOML, or as it stands in the run where a part of it was Python code."""
+    try:
+        return to_toml(decode(encoded), brief=True).rstrip().splitlines()
+    except UsageError:
+        return [jsonlib.dumps(encoded)]
 
 
 def _path_lines(content: dict[str, Any]) -> list[str]:

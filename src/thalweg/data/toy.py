@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from thalweg.data.dataset import Dataset, Split
-from thalweg.errors import DataError
+from thalweg.errors import DataError, UsageError
 from thalweg.fields import check_integer, check_number
 
 __all__ = ["modes", "polar", "polynomial", "polynomial_fit", "rings", "to_polar", "xor"]
@@ -115,6 +115,8 @@ def polar(dataset: Dataset) -> Dataset:
     Raises:
         DataError: an example is not two numbers.
     """
+    if not isinstance(dataset, Dataset):
+        raise UsageError(f"polar: the data set is {dataset!r}; give a Dataset, such as thalweg.load('rings')")
     if dataset.feature_shape != (2,):
         raise DataError(
             f"polar: an example of {dataset.name} has shape {dataset.feature_shape}; it must be two numbers, x and y"

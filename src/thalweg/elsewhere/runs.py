@@ -55,7 +55,7 @@ def code_files(record: Mapping[str, Any], model: FittedModel) -> dict[str, str]:
 
 def _of_sweep(record: Mapping[str, Any], model: FittedModel, to: str) -> str:
     best, counts = record["best"], record["data"]["examples"]
-    if record["settings"].get("example_weights"):
+    if record["data"].get("weighted"):
         raise UsageError("the run weighs its examples, which cannot be written as code for another framework")
     examples = counts["train"] + (counts["validation"] if best["refitted"] else 0)
     return code(
@@ -68,6 +68,11 @@ def _of_path(record: Mapping[str, Any], model: FittedModel) -> str:
     if record["settings"]["example_weights"]:
         raise UsageError(
             "the path weighs its examples: give them to LogisticRegression.fit(sample_weight=...) yourself"
+        )
+    if model.recipe.features is not None:
+        raise UsageError(
+            f"the path was solved on {model.recipe.features.name}, which scikit-learn does not compute: take thalweg "
+            "export MODEL --to onnx, which holds them"
         )
     chosen = record["best"] or record["path"][0]  # one strength alone makes a model without a choice
     return logistic_regression(

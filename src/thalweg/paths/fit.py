@@ -6,18 +6,20 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path as FilePath
 from typing import Any
 
 import numpy as np
 
 from thalweg.data import Dataset, Split, load
-from thalweg.data.preprocessing import Preprocessing, fit_preprocessing
+from thalweg.data.preprocessing import fit_preprocessing
 from thalweg.errors import DataError, ThalwegError
+from thalweg.extraction import View, extract
 from thalweg.fitted import FittedModel
 from thalweg.paths.choose import choose
 from thalweg.paths.features import centre
 from thalweg.paths.job import Job, Loss
-from thalweg.paths.prepare import prepare
+from thalweg.paths.prepare import prepare, training_examples
 from thalweg.paths.records import Path, PathProgress, PathSolution
 from thalweg.paths.solutions import Found, complaints
 from thalweg.paths.solving import solve_all
@@ -47,6 +49,8 @@ def path(
     preprocessing: str | None = "auto",
     test: float | None = None,
     seed: int = 0,
+    features: Any = None,
+    cache: str | FilePath | None = None,
     progress: Callable[[PathProgress], None] | None = None,
     trackers: Sequence[Tracker] | None = None,
 ) -> Path:
@@ -79,6 +83,9 @@ def path(
             fitted on all training examples, held-out folds included (no labels are used).
         test: share to hold out where the data brings no test split (default 0.2); 0 holds none out.
         seed: of the test split and the folds.
+        features: what images become: a part of `thalweg.features`, or names such as ``"hog,color"``;
+            what they learn is learned from the training split, held-out folds included (no labels are used).
+        cache: a folder in which features are kept, for the next path or sweep on the same data.
         progress: called with a `PathProgress` now and then; with L1 from threads of the solver, one at a time.
         trackers: told of the path when it is done, its solutions as trials of one epoch; such as
             `tracking.MLflow`.
@@ -90,13 +97,13 @@ def path(
     job = Job.of(
         loss=loss, penalty=penalty, beta=beta, strengths=strengths, folds=folds, class_weight=class_weight,
         selection=selection, tolerance=tolerance, iterations=iterations, preprocessing=preprocessing, test=test,
-        seed=seed,
+        seed=seed, features=features,
     )  # fmt: skip
     trackers = check_trackers(trackers)
     loaded = load(data)
-    dataset, training = prepare(loaded, example_weights, job)
-    prepared = fit_preprocessing(training.features, job.preprocessing, training.weights)
-    matrix = centre(training.features, prepared)
+    dataset = prepare(loaded, example_weights, job)
+    seen, training = _seen(dataset, job, None if cache is None else FilePath(cache), progress)
+    matrix = centre(training.features, seen.preprocessing)
     loaded_at = time.perf_counter()
     with InterruptRequest("iteration") as stop:
 
@@ -105,26 +112,26 @@ def path(
                 progress(now)
             return stop.requested
 
-        found = solve_all(job, dataset, training, matrix, tell)
+        found = solve_all(job, seen.dataset, training, matrix, tell)
         solved_at = time.perf_counter()
         result = Path(
             solutions=tuple(found.solutions),
             tolerance=found.tolerance,
             settings=_settings(job, training, found),
-            data=summarise_data(loaded, dataset, [prepared], {"train": len(training.features)}),
+            data=summarise_data(loaded, dataset, [seen.preprocessing], {"train": len(training.features)}),
             seconds={"load": loaded_at - started, "solve": solved_at - loaded_at, "total": solved_at - started},
-            messages=tuple(complaints(found.solutions)),
+            messages=(*([seen.note] if seen.note else []), *complaints(found.solutions)),
             interrupted=stop.requested,
             versions=run_versions(),
         )
         if job.folds and not stop.requested:
             try:
-                result = _conclude(result, job, found, dataset, prepared)
+                result = _conclude(result, job, found, seen)
             except ThalwegError as error:
                 error.run = result
                 raise
         elif len(result.solutions) == 1 and not stop.requested:
-            result = replace(result, model=_model(result, job, result.solutions[0], dataset, prepared))
+            result = replace(result, model=_model(result, job, result.solutions[0], seen))
     result.seconds["total"] = time.perf_counter() - started
     result = track_path(result, trackers)
     if result.interrupted:
@@ -132,7 +139,25 @@ def path(
     return result
 
 
-def _conclude(result: Path, job: Job, found: Found, dataset: Dataset, prepared: Preprocessing) -> Path:
+def _seen(
+    dataset: Dataset, job: Job, cache: FilePath | None, progress: Callable[[PathProgress], None] | None
+) -> tuple[View, Split]:
+    """Show the data through the features; return it with all examples to fit, the preprocessing fitted to them."""
+
+    def stage(text: str) -> None:
+        if progress is not None:
+            progress(PathProgress(0, 0, stage=text))
+
+    state: dict[str, np.ndarray] = {}
+    note = ""
+    if job.features is not None:
+        dataset, state, note = extract(dataset, job.features, cache=cache, tell=stage)
+    training = training_examples(dataset)
+    prepared = fit_preprocessing(training.features, job.preprocessing, training.weights)
+    return View(job.features, state, dataset, prepared, note), training
+
+
+def _conclude(result: Path, job: Job, found: Found, seen: View) -> Path:
     """Choose, make the model, and score the test split once."""
     finite = [s for s in result.solutions if np.isfinite(s.validation_loss) and np.isfinite(s.bound)]
     if not finite:
@@ -142,30 +167,31 @@ def _conclude(result: Path, job: Job, found: Found, dataset: Dataset, prepared: 
             "small for these features, or the features too badly scaled"
         )
     choice = choose(finite, found.correct, job.selection)
-    model = _model(result, job, result.solutions[choice.chosen], dataset, prepared)
-    test = None if dataset.test is None else model.score(dataset.test)
+    model = _model(result, job, result.solutions[choice.chosen], seen)
+    test = None if seen.dataset.test is None else model.score_seen(seen.dataset.test)
     return replace(result, choice=choice, model=model, test=test)
 
 
-def _model(result: Path, job: Job, best: PathSolution, dataset: Dataset, prepared: Preprocessing) -> FittedModel:
+def _model(result: Path, job: Job, best: PathSolution, seen: View) -> FittedModel:
     return FittedModel(
         recipe=_recipe(job, best, result.tolerance),
         params={"bias": best.bias.astype(np.float32), "weight": best.weights.astype(np.float32)},
         model_state={},
-        preprocessing=prepared,
-        classes=dataset.classes,
-        feature_shape=dataset.feature_shape,
-        feature_dtype="uint8" if dataset.train.features.dtype == np.uint8 else "float32",
-        feature_names=dataset.feature_names,
+        preprocessing=seen.preprocessing,
+        classes=result.data.classes,
+        feature_shape=result.data.feature_shape,
+        feature_dtype=result.data.feature_dtype,
+        feature_names=seen.dataset.feature_names,
         trained_on=result.data.fingerprint,
+        feature_state=seen.state,
     )
 
 
 def _recipe(job: Job, best: PathSolution, tolerance: float) -> Recipe:
     """Describe the model: no step rule made it, so its optimizer is a name that says what did."""
     solver = Named("optimizer", json.dumps({"kind": "certified_path", "tolerance": tolerance}))
-    return Recipe(loss=best.loss, penalty=best.penalty, optimizer=solver, batch_size=FULL_BATCH,
-                  epochs=max(1, best.iterations), seed=job.seed)  # fmt: skip
+    return Recipe(loss=best.loss, penalty=best.penalty, optimizer=solver, features=job.features,
+                  batch_size=FULL_BATCH, epochs=max(1, best.iterations), seed=job.seed)  # fmt: skip
 
 
 def _settings(job: Job, training: Split, found: Found) -> dict[str, Any]:

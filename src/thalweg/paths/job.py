@@ -14,6 +14,8 @@ from thalweg.losses import Hinge, Softmax
 from thalweg.paths.strengths import PENALTIES, read_strengths
 from thalweg.paths.weightings import ClassWeight
 from thalweg.penalties import L1, L2, ElasticNet, Penalty
+from thalweg.recipe import FEATURES, as_features, check_part
+from thalweg.recipe_files import encode
 from thalweg.selection import check_rule
 from thalweg.solvers.solve import check_solvable
 
@@ -38,6 +40,7 @@ class Job:
     preprocessing: str | None
     test: float | None
     seed: int
+    features: Any = None
 
     @classmethod
     def of(
@@ -55,6 +58,7 @@ class Job:
         preprocessing: Any,
         test: Any,
         seed: Any,
+        features: Any = None,
     ) -> Job:
         """Check what `path` was given, as far as that can be done without the data."""
         check_number("path", "beta", beta, above=0)
@@ -76,7 +80,9 @@ class Job:
             preprocessing=preprocessing,
             test=test,
             seed=seed,
+            features=as_features(features),
         )
+        check_part("features", job.features, FEATURES, "features.HOG()", optional=True)
         for one in job.losses:
             check_solvable(one, sparse=job.penalty != "l2")
         if job.folds == 0 and test:
@@ -122,6 +128,7 @@ class Job:
             "preprocessing": self.preprocessing,
             "test": self.test,
             "seed": self.seed,
+            "features": None if self.features is None else encode(self.features),
         }
 
 

@@ -13,11 +13,11 @@ from thalweg.errors import DataError, UsageError
 from thalweg.paths.job import Job
 from thalweg.paths.weightings import check_class_weight, read_example_weights
 
-__all__ = ["prepare"]
+__all__ = ["prepare", "training_examples"]
 
 
-def prepare(loaded: Dataset, example_weights: Any, job: Job) -> tuple[Dataset, Split]:
-    """Return the data set with its test split, and all examples to fit."""
+def prepare(loaded: Dataset, example_weights: Any, job: Job) -> Dataset:
+    """Return the data set, checked and weighted, with its test split."""
     check_trainable(loaded)
     for value in job.class_weights:
         check_class_weight(value, loaded.classes)
@@ -32,10 +32,13 @@ def prepare(loaded: Dataset, example_weights: Any, job: Job) -> tuple[Dataset, S
         dataset = replace(cut, validation=loaded.validation)
     elif job.test:
         raise UsageError(f"test is {job.test!r}, but the data brings its own test split; leave it out")
+    return dataset
+
+
+def training_examples(dataset: Dataset) -> Split:
+    """Return all examples to fit: those of a validation split as well."""
     training = dataset.train if dataset.validation is None else join(dataset.train, dataset.validation)
-    if training.weights is not None:
-        training = _drop_weightless(training, dataset)
-    return dataset, training
+    return training if training.weights is None else _drop_weightless(training, dataset)
 
 
 def _drop_weightless(split: Split, dataset: Dataset) -> Split:

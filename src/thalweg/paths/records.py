@@ -92,8 +92,11 @@ class PathProgress:
     done: int
     total: int
     message: str = ""
+    stage: str = ""  # where the work stands while nothing is solved
 
     def sentence(self) -> str:
+        if self.stage:
+            return self.stage
         return f"solving {self.done / max(1, self.total):4.0%}: {self.done} of {self.total} optima"
 
 
