@@ -6,8 +6,16 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-# Most of the tests' time is compiling, on arrays of a few hundred numbers: optimise little.
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true")
+# Most of the tests' time is compiling, on arrays of a few hundred numbers: optimise little, and let XLA write LLVM's
+# code itself, not by way of MLIR, which takes twice as long. `XLA_FLAGS= make test` compiles as users do.
+os.environ.setdefault(
+    "XLA_FLAGS",
+    "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+    " --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1",
+)
+# A test process a core, so one BLAS thread each: more threads than cores spin while they wait for each other, and on a
+# busy machine that takes several times as long in small products.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import hypothesis
 import jax

@@ -165,13 +165,13 @@ def test_the_score_of_nothing_right_and_all_right():
 
 def test_models_of_one_shape_share_a_compiled_program(compiled):
     """Weights are arguments of the program: a second model costs no compilation."""
-    x = features(19)  # as many as in no other test
-    model = linear()
+    x = features(shape=(3, 5))  # a shape of no other test
+    model = linear(shape=(3, 5))
     model.scores(x)
     assert "_apply" in compiled
     compiled.clear()
     recipe, params = Recipe(model=models.Linear(scale=0.5)), jax.tree.map(np.negative, model.params)
-    other = FittedModel(recipe, params, (), model.preprocessing, CLASSES, (2, 3))
+    other = FittedModel(recipe, params, (), model.preprocessing, CLASSES, (3, 5))
     np.testing.assert_allclose(other.scores(x), -model.scores(x), rtol=1e-6)
     assert "_apply" not in compiled
 

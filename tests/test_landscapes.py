@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from typing import Any
 
@@ -51,14 +52,18 @@ def close(actual: Any, desired: Any, scale: Any) -> None:
     np.testing.assert_allclose(actual, desired, rtol=1e-11, atol=1e-12 * float(np.max(np.abs(scale)) + 1))
 
 
+@functools.partial(jax.jit, static_argnums=0)
+def derivatives(f: Landscape, point: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Gradients and Hessians by JAX, compiled once for all examples."""
+    return jax.vmap(jax.grad(f))(point), jax.vmap(jax.hessian(f))(point)
+
+
 @every
 @settings(max_examples=15)
 @given(point=points)
 def test_derivatives_are_those_of_the_value(f: Landscape, point: np.ndarray) -> None:
     with jax.enable_x64(True):
-        traced = jnp.asarray(point)
-        gradient = np.asarray(jax.vmap(jax.grad(f))(traced))
-        hessian = np.asarray(jax.vmap(jax.hessian(f))(traced))
+        gradient, hessian = map(np.asarray, derivatives(f, point))
         assert gradient.dtype == hessian.dtype == np.float64
     close(f.gradient(point), gradient, gradient)
     close(f.hessian(point), hessian, hessian)

@@ -43,8 +43,13 @@ def exact_hinge(scores: np.ndarray, label: int) -> tuple[float, np.ndarray]:
     return float(sum(excess)), slopes
 
 
+@jax.jit
+def compiled_loss_and_gradient(loss: Loss, scores: jax.Array, label: jax.Array) -> tuple[jax.Array, jax.Array]:
+    return jax.value_and_grad(lambda s: loss(s[None], label[None])[0])(scores)
+
+
 def loss_and_gradient(loss: Loss, scores: np.ndarray, label: int) -> tuple[float, np.ndarray]:
-    value, slopes = jax.value_and_grad(lambda s: loss(s[None], jnp.array([label]))[0])(jnp.asarray(scores))
+    value, slopes = compiled_loss_and_gradient(loss, jnp.asarray(scores), jnp.asarray(label))
     assert value.dtype == slopes.dtype == scores.dtype
     return float(value), np.asarray(slopes, np.float64)
 

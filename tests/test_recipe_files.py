@@ -348,10 +348,14 @@ def test_any_tree_is_a_recipe_or_a_usage_error(tree):
         found.encode()  # no half of a surrogate pair: the message can be printed
 
 
+# Built once: building the strategy takes longer than drawing from it.
+SPACES = recipes()
+
+
 @st.composite
 def damaged(draw):
     """The encoding of a real space with one value in it replaced: nearly right is what finds gaps."""
-    tree = encode(draw(recipes()))
+    tree = encode(draw(SPACES))
     node = tree
     while True:
         key = draw(st.sampled_from(sorted(node) if isinstance(node, dict) else range(len(node))))

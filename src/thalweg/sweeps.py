@@ -285,7 +285,8 @@ def _inputs(training: Split, seen: View) -> Inputs:
 def _announcement(space: Recipe, dataset: Dataset, count: int) -> str:
     sizes = " + ".join(str(len(split)) for _, split in dataset.splits())
     name = dataset.name if dataset.name.isprintable() else ascii(dataset.name)
-    what = f"{name}: {sizes} examples to train, validate and test, {len(dataset.classes)} classes"
+    uses = "train and validate" if dataset.test is None else "train, validate and test"
+    what = f"{name}: {sizes} examples to {uses}, {len(dataset.classes)} classes"
     searched = describe(space)
     if not searched:
         return f"fitting one recipe to {what}"

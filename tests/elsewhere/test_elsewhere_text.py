@@ -172,3 +172,11 @@ def test_numbers_of_numpy_and_jax_are_plain_numbers_in_code() -> None:
     for number in (np.float32, np.float64, jnp.asarray):
         recipe = tw.Recipe(optimizer=SGD(number(0.25)), penalty=tw.penalties.L2(number(0.5)))
         assert code_for(recipe, "torch") == plain
+
+
+def test_names_are_no_places_of_the_template():
+    """«shape» is a place in our templates; as a class's name it stays one."""
+    names = ("«shape»", "«classes»", "b")
+    text = tw.elsewhere.code(tw.Recipe(), "torch", examples=10, shape=(4,), classes=names)
+    (line,) = [line for line in text.splitlines() if line.startswith("CLASSES = ")]
+    assert tuple(ast.literal_eval(line.removeprefix("CLASSES = "))) == names

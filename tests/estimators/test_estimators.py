@@ -21,7 +21,7 @@ import thalweg as tw
 from thalweg.estimators import DenseClassifier, LinearClassifier, PathClassifier, RecipeClassifier, SweepClassifier
 from thalweg.features import ColorHistogram
 from thalweg.losses import Hinge
-from thalweg.optimizers import SGD, Adam
+from thalweg.optimizers import SGD, Adam, RandomSearch
 from thalweg.penalties import L2
 from thalweg.schedules import Cosine
 from thalweg.training.sparse_rows import SparseRows
@@ -114,6 +114,30 @@ class TestLinear:
         assert len(ours.loss_curve_) == ours.n_iter_
         assert ours.score(X, NAMES) > 0.8
 
+    def test_examples_of_weight_0_judge_nothing(self, weights):
+        """Their labels may be anything, also where examples are held out."""
+        wrong = np.where(weights == 0, (Y + 1) % 3, Y)
+        options = {"patience": 1, "epochs": 5, "optimizer": SGD(1.0)}
+        one, other = (LinearClassifier(**options).fit(X, y, sample_weight=weights) for y in (Y, wrong))
+        np.testing.assert_array_equal(one.coef_, other.coef_)
+
+    def test_held_out_examples_count_by_weight(self):
+        """Two kinds of examples at one place: the one that weighs more says when the loss is lowest."""
+        x = np.repeat([[-1.0], [1.0]], 40, axis=0)
+        y = np.tile([0, 0, 0, 1], 20)
+        model = LinearClassifier(patience=2, epochs=8, optimizer=SGD(0.5), preprocessing=None, batch_size="full")
+        one = model.fit(x, y, sample_weight=np.where(y == 1, 9.0, 1.0)).decision_function(x)
+        assert (one > 0).all()  # 9 of 12 by weight are of class 1
+
+    def test_random_search_counts_by_weight(self):
+        space = {"optimizer": RandomSearch(candidates=50, scale=1.0), "epochs": 2, "preprocessing": None}
+        x = np.array([[1.0, 0.0]] * 4)
+        for heavy in (0, 1):
+            ours = LinearClassifier(**space).fit(
+                x, [0, 0, 1, 1], sample_weight=np.where([0, 0, 1, 1], heavy, 1 - heavy) + 0.01
+            )
+            assert set(ours.predict(x)) == {heavy}
+
     def test_divergence_is_an_error(self):
         with pytest.raises(tw.DivergedError, match="lower learning rate"):
             LinearClassifier(optimizer=SGD(1e30), penalty=L2(1e10), epochs=9).fit(X, Y)
@@ -151,6 +175,27 @@ class TestPortions:
         whole = LinearClassifier(**{**recipe, "epochs": 2}).fit(X, Y)
         np.testing.assert_allclose(one.coef_, whole.coef_, rtol=1e-5, atol=1e-6)
 
+    def test_weights_tell_portions_apart(self):
+        """A gradient step of weight 3 is three times as long, whatever the portion's mean weight."""
+        steps = []
+        for weight in (1.0, 3.0):
+            model = RecipeClassifier(tw.models.Linear(scale=0.0), **QUICK)
+            model.partial_fit(X, Y, classes=[0, 1, 2], sample_weight=np.full(150, weight))
+            steps.append(model.model_.params["weight"])
+        np.testing.assert_allclose(steps[1], 3 * steps[0], rtol=1e-6)
+
+    def test_a_first_portion_of_one_example(self):
+        ours = LinearClassifier(optimizer=Adam(0.05), batch_size=16)
+        ours.partial_fit(X[:1], Y[:1], classes=[0, 1, 2])
+        for _ in range(20):
+            ours.partial_fit(X, Y)
+        assert ours.score(X, Y) > 0.8  # 0.33 where the one example's features lost their scale
+
+    def test_weights_that_overflow_in_the_last_step(self):
+        ours = LinearClassifier(**{**QUICK, "optimizer": SGD(1e30)})
+        with pytest.raises(tw.DivergedError):
+            ours.partial_fit(X * 1e10, Y, classes=[0, 1, 2])
+
     def test_a_portion_may_lack_a_class(self):
         ours = LinearClassifier(**QUICK).partial_fit(X[:100], Y[:100], classes=[0, 1, 2])
         assert ours.decision_function(X).shape == (150, 3)
@@ -186,7 +231,8 @@ class TestSparse:
         matrix = rows[0].astype(np.float32)
         held = SparseRows.of(matrix)
         assert held.shape == matrix.shape
-        assert held.columns.shape[1] == np.diff(matrix.indptr).max()
+        assert np.diff(matrix.indptr).max() == 9
+        assert held.columns.shape == (60, 16)
         index = np.array([5, 0, 59, 5])
         np.testing.assert_array_equal(held[index], matrix.toarray()[index])
 
@@ -203,6 +249,17 @@ class TestSparse:
         # Moments come from another routine: they agree to float64's digits, the steps to float32's.
         np.testing.assert_allclose(one.coef_, other.coef_, rtol=1e-4, atol=1e-5)
         np.testing.assert_array_equal(one.predict(matrix), one.predict(matrix.toarray()))
+
+    def test_weights_count_as_in_dense_features(self, rows):
+        matrix, labels = rows
+        weights = np.random.default_rng(1).uniform(0.1, 3, 60)
+        options = {"epochs": 3, "batch_size": 16, "optimizer": Adam(0.1), "preprocessing": "standardize"}
+        one, other, alike = (
+            LinearClassifier(**options).fit(x, labels, sample_weight=w)
+            for x, w in ((matrix, weights), (matrix.toarray(), weights), (matrix, None))
+        )
+        np.testing.assert_allclose(one.coef_, other.coef_, rtol=1e-4, atol=1e-5)
+        assert not np.allclose(one.coef_, alike.coef_, rtol=1e-2)
 
     def test_images_cannot_be_sparse(self, rows):
         with pytest.raises(tw.UsageError, match="sparse"):
@@ -289,10 +346,12 @@ class TestSweep:
         assert "6 completed" in fitted._repr_html_()
 
     def test_a_network_wins_as_one(self):
-        space = tw.Recipe(model=tw.models.Dense((4,)), optimizer=Adam(tw.choice(0.1, 0.2)), epochs=2)
+        space = tw.Recipe(model=tw.models.Dense(tw.choice((4,), (5,))), optimizer=Adam(0.1), epochs=2)
         found = SweepClassifier(space, trials=2).fit(X, Y)
         assert isinstance(found.best_estimator_, DenseClassifier)
-        assert found.best_estimator_.hidden == (4,)
+        assert found.best_params_ == {"hidden": found.best_estimator_.hidden}
+        found.best_estimator_.set_params(**found.best_params_)
+        assert [one["model__hidden"] for one in found.cv_results_["params"]] == [(4,), (5,)]
 
 
 class TestImages:
@@ -304,8 +363,10 @@ class TestImages:
         ours.fit(self.PICTURES, self.LABELS)
         assert ours.model_.feature_shape == (8, 8, 3)
         assert ours.predict(self.PICTURES).shape == (40,)
-        with pytest.raises(ValueError, match="give uint8 again"):
-            ours.predict(self.PICTURES.astype(float))
+        whole = ours.predict(self.PICTURES.astype(float))
+        np.testing.assert_array_equal(whole, ours.predict(self.PICTURES))
+        with pytest.raises(ValueError, match="fitted on uint8: give whole numbers"):
+            ours.predict(self.PICTURES / 255)
 
     def test_a_wrong_shape_is_refused(self):
         with pytest.raises(tw.UsageError, match="192 features"):
@@ -341,6 +402,25 @@ class TestRefusals:
     def test_no_folds_to_choose_by(self):
         with pytest.raises(tw.UsageError, match="folds is 0"):
             PathClassifier(strengths=3, folds=0).fit(X, Y)
+
+    @pytest.mark.parametrize("class_weight", [{0: -1, 1: 1, 2: 1}, {0: 0, 1: 0, 2: 0}, {0: np.nan, 1: 1, 2: 1}])
+    @pytest.mark.parametrize("kind", [np.asarray, sparse.csr_matrix])
+    def test_class_weights_that_are_none(self, class_weight, kind):
+        for one in (LinearClassifier(class_weight=class_weight), PathClassifier(C=1.0, class_weight=class_weight)):
+            with pytest.raises(ValueError, match="class_weight is"):
+                one.fit(kind(X), Y)
+
+    def test_a_spread_that_float32_loses(self):
+        for one in (LinearClassifier(), PathClassifier(C=1.0)):
+            with pytest.raises(tw.DataError, match=r"feature 0 of X .* subtract its mean"):
+                one.fit(1.7e9 + 10 * X, Y)
+
+    def test_a_failed_fit_leaves_nothing_mixed(self):
+        ours = LinearClassifier(**QUICK).fit(X, Y)
+        with pytest.raises(ValueError, match="one class only"):
+            ours.fit(X[:, :3], np.zeros(150))
+        with pytest.raises(NotFittedError):
+            ours.predict(X)
 
     def test_numbers_beyond_float32(self):
         with pytest.raises(tw.DataError, match="beyond the range of float32"):

@@ -24,22 +24,16 @@ UNSURE = {
     "float32 inside, 20,000",
     "not analytic mean, 100,000 entries",
 }
-CAUGHT = 0.99
-
 pytestmark = pytest.mark.slow
 
 
-def checked(case: Case, cache: dict[str, str] = {}) -> str:  # noqa: B006
-    """Return the status of a case; each is checked once."""
-    if case.name not in cache:
-        # The corpus is written as its users write: JAX's own setting allows (6, 3) + (3,).
-        with jax.numpy_rank_promotion("allow"):
-            if case.order == 2:
-                verdict = tw.gradgradcheck(case.f, case.x)
-            else:
-                verdict = tw.gradcheck(case.f, case.x, case.gradient)
-        cache[case.name] = verdict.status
-    return cache[case.name]
+def checked(case: Case) -> str:
+    """Return the status of a case."""
+    # The corpus is written as its users write: JAX's own setting allows (6, 3) + (3,).
+    with jax.numpy_rank_promotion("allow"):
+        if case.order == 2:
+            return tw.gradgradcheck(case.f, case.x).status
+        return tw.gradcheck(case.f, case.x, case.gradient).status
 
 
 def named(cases: list[Case]) -> list:
@@ -56,6 +50,7 @@ def test_the_corpus_is_as_large_as_it_should_be():
 
 @pytest.mark.parametrize("case", named(BUGS))
 def test_no_bug_passes(case):
+    """Every one is caught; the bar of the project is 99 %."""
     assert checked(case) == "fail"
 
 
@@ -63,13 +58,4 @@ def test_no_bug_passes(case):
 def test_nothing_right_is_accused(case):
     status = checked(case)
     assert status != "fail"
-    assert status == "pass" or case.name in UNSURE
-
-
-def test_the_whole_count():
-    """Every one is caught today; the bar of the project is 99 %."""
-    caught = sum(checked(case) == "fail" for case in BUGS)
-    assert caught >= CAUGHT * len(BUGS)
-    assert all(checked(case) != "fail" for case in CORRECT)
-    unsure = {case.name for case in CORRECT if checked(case) == "inconclusive"}
-    assert unsure <= UNSURE  # rounding, which a machine's BLAS decides, settles some of them
+    assert status == "pass" or case.name in UNSURE  # rounding, which a machine's BLAS decides, settles some of these

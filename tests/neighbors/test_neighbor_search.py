@@ -261,3 +261,12 @@ def test_an_interruption_leaves_the_index_as_it_was(monkeypatch):
 def test_bad_input_is_named(act, error, message):
     with pytest.raises(error, match=message):
         act()
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e200])
+def test_squares_beyond_float64_are_refused(scale):
+    rows = np.random.default_rng(0).standard_normal((9, 3)) * scale
+    with pytest.raises(DataError, match="square float64 does not hold"):
+        NearestNeighbors("l2").fit(rows)
+    distances, _ = NearestNeighbors("l1").fit(rows).search(rows, 1)
+    np.testing.assert_array_equal(distances, 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterable
 
@@ -31,15 +32,16 @@ def block(text: str, **parts: str) -> str:
     """
     lines = []
     for line in textwrap.dedent(text).strip("\n").split("\n"):
-        for name, part in parts.items():
-            if f"«{name}»" not in line:
-                continue
-            indent = line[: len(line) - len(line.lstrip())] if line.strip() == f"«{name}»" else ""
-            line = line.replace(f"«{name}»", part.replace("\n", f"\n{indent}"))
-            if not line.strip() and not part:
-                break
-        else:
-            lines.append(line)
+        alone = re.fullmatch(r"( *)«\w+»", line)
+        indent = alone[1] if alone else ""
+
+        # In one pass: what a part says, a class's name among it, is never taken for a place of the template.
+        def put(place: re.Match[str], indent: str = indent) -> str:
+            return parts[place[1]].replace("\n", f"\n{indent}")
+
+        filled = re.sub(r"«(\w+)»", put, line)
+        if filled.strip() or "«" not in line:
+            lines.append(filled)
     return "\n".join(lines).replace(":\n\n        def ", ":\n        def ")
 
 

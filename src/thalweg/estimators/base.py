@@ -62,6 +62,10 @@ class Classifier(ClassifierMixin, BaseEstimator):
 
     def _given(self, X: Any, y: Any, sample_weight: Any, *, first: bool = True, classes: Any = None) -> Given:
         """Check what `fit` was given, or `partial_fit` (``first``: for the first time); ``classes``: not only y's."""
+        if first:
+            # A fit that fails leaves no estimator that mixes two: what was fitted before goes first.
+            for name in [name for name in vars(self) if name.endswith("_")]:
+                delattr(self, name)
         X, y = validate_data(self, X, y, accept_sparse="csr", dtype=_DTYPES, reset=first)
         check_classification_targets(y)
         self.classes_ = np.unique(y) if classes is None else classes
@@ -73,7 +77,10 @@ class Classifier(ClassifierMixin, BaseEstimator):
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
         weights = _weights(labels, sample_weight, getattr(self, "class_weight", None), self.classes_)
-        return Given(single(X), labels, tuple(map(str, self.classes_.tolist())), weights)
+        given = Given(single(X), labels, tuple(map(str, self.classes_.tolist())), weights)
+        if first and weights is not None and not weights.all():
+            given = given.take(np.flatnonzero(weights))  # else they would judge trials, and stop trainings
+        return given
 
     def _labels(self, y: np.ndarray) -> np.ndarray:
         places = np.minimum(np.searchsorted(self.classes_, y), len(self.classes_) - 1)
@@ -86,13 +93,11 @@ class Classifier(ClassifierMixin, BaseEstimator):
 
     def _scores(self, X: Any) -> np.ndarray:
         """Return the scores (N, classes); a sparse X is made dense a few thousand rows at a time."""
-        check_is_fitted(self)
+        check_is_fitted(self, "model_")
         X = single(validate_data(self, X, accept_sparse="csr", dtype=_DTYPES, reset=False))
         shape, kind = self.model_.feature_shape, self.model_.feature_dtype
         if kind == "uint8" and X.dtype != np.uint8:
-            raise ValueError(
-                "the classifier was fitted on uint8 features, and these are floating-point: give uint8 again"
-            )
+            X = _whole(X)
         blocks = (shaped(block, shape).astype(kind, copy=False) for block in _blocks(X))
         return np.concatenate([self.model_.scores(block) for block in blocks])
 
@@ -165,6 +170,10 @@ def _weights(labels: np.ndarray, own: np.ndarray | None, class_weight: Any, clas
     else:
         factors = compute_class_weight(class_weight, classes=classes, y=classes)
     weights: np.ndarray = factors[labels] * (1.0 if own is None else own)
+    if not (np.isfinite(weights).all() and (weights >= 0).all() and weights.sum() > 0):
+        raise ValueError(
+            f"class_weight is {class_weight!r}; give each class a finite weight that is not negative, and not 0 to all"
+        )
     return weights
 
 
@@ -172,6 +181,16 @@ def feature_names(estimator: Any) -> tuple[str, ...] | None:
     """Return the names of the columns that `fit` met, where it met a data frame."""
     names = getattr(estimator, "feature_names_in_", None)
     return None if names is None else tuple(map(str, names))
+
+
+def _whole(X: Any) -> Any:
+    """Return whole numbers from 0 to 255 as uint8, for a classifier that was fitted on such."""
+    values = X.data if sparse.issparse(X) else X
+    if len(wrong := values[(values < 0) | (values > 255) | (values != np.floor(values))]):
+        raise ValueError(
+            f"X holds {wrong.flat[0]:g}, and the classifier was fitted on uint8: give whole numbers from 0 to 255"
+        )
+    return X.astype(np.uint8)
 
 
 def seed_of(random_state: Any) -> int:
@@ -184,14 +203,34 @@ def seed_of(random_state: Any) -> int:
 
 
 def single(X: Any) -> Any:
-    """Return features as float32, or uint8 as they are; numbers beyond float32 are an error, not an infinity."""
-    if X.dtype in (np.uint8, np.float32) and not (sparse.issparse(X) and X.dtype == np.uint8):
+    """Return features as float32, or uint8 as they are; what float32 cannot hold is an error, not a wrong number."""
+    if X.dtype == np.float32 or (X.dtype == np.uint8 and not sparse.issparse(X)):
         return X
-    values = X.data if sparse.issparse(X) else X
-    largest = np.abs(values).max(initial=0.0) if values.dtype != np.uint8 else 0.0
+    if X.dtype == np.float64:
+        _check_range(X.data if sparse.issparse(X) else X)
+        if not sparse.issparse(X):
+            _check_digits(X)
+    return X.astype(np.float32)
+
+
+def _check_range(values: np.ndarray) -> None:
+    largest = np.abs(values).max(initial=0.0)
     if largest > np.finfo(np.float32).max:
         raise DataError(f"X holds {largest:g}, beyond the range of float32; rescale the features first")
-    return X.astype(np.float32)
+
+
+def _check_digits(X: np.ndarray) -> None:
+    """Refuse a feature whose spread is lost beside its size, as in seconds since 1970: float32 has 7 digits."""
+    size = np.abs(X).max(axis=0, initial=0.0)
+    spread = X.std(axis=0) if len(X) else size
+    # Below 1e-12 of its size a spread is float64's own rounding: the feature is constant.
+    lost = np.flatnonzero((spread > 1e-12 * size) & (spread < 4 * np.spacing(size.astype(np.float32))))
+    if len(lost):
+        column = int(lost[0])
+        raise DataError(
+            f"feature {column} of X (counted from 0) varies by {spread[column]:.3g} about {X[:, column].mean():.6g}, "
+            "which float32 does not tell apart: subtract its mean first, with StandardScaler for example"
+        )
 
 
 def dense(X: Any) -> np.ndarray:

@@ -33,7 +33,7 @@ class NearestNeighborsClassifier(ClassifierMixin, BaseEstimator):
         validation_fraction: the share of each class that ``"auto"`` holds out. Afterwards all examples are held.
         random_state: of that draw.
 
-    A sparse X is made dense whole, examples and queries alike.
+    X is held as it is, not copied: leave it unchanged. A sparse X is made dense whole, examples and queries alike.
 
     Of classes with equally many votes the first in order wins, as in scikit-learn's `KNeighborsClassifier`.
 

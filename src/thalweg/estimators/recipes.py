@@ -109,7 +109,8 @@ class RecipeClassifier(Classifier):
 
         ``classes`` names all classes, and must stand in the first call. Preprocessing and features are
         fitted to the first portion, and kept: shuffle the data, and let it be large enough to tell
-        the features' spread. Raises a UsageError for schedules that follow the whole run, and a
+        the features' spread (a feature that is constant in it keeps its scale). Weights count as they come, whatever
+        their mean in a portion. Raises a UsageError for schedules that follow the whole run, and a
         DivergedError, nothing being lost, where a portion's loss leaves the finite numbers.
         """
         first = not hasattr(self, "model_")
@@ -120,7 +121,8 @@ class RecipeClassifier(Classifier):
         else:
             recipe, start = self.recipe_, None
         like = None if first else self.model_
-        seen = Seen.of(given, recipe, self.preprocessing, self.input_shape, feature_names(self), like=like)
+        names = feature_names(self)
+        seen = Seen.of(given, recipe, self.preprocessing, self.input_shape, names, portion=True, like=like)
         before = self._progress
         if before is None:
             before = begin(recipe, seen.inputs.training.features.shape[1:], len(given.names), start)

@@ -31,7 +31,8 @@ class SweepClassifier(Classifier):
     Attributes after `fit`: ``run_`` (the whole `Run`), ``trials_``, ``best_params_`` (what was searched, by
     the names that `best_estimator_.set_params` takes), ``best_score_`` (held-out accuracy), ``best_index_``,
     ``best_estimator_`` (a fitted `LinearClassifier`, `DenseClassifier` or `RecipeClassifier`),
-    ``cv_results_`` (as `GridSearchCV`'s, with one split), ``model_``, ``classes_``.
+    ``cv_results_`` (as `GridSearchCV`'s, with one split; its names are those of the recipe, and another rule than
+    ``best`` may select what does not rank first), ``model_``, ``classes_``.
 
     No test examples are held out: `score` on examples of your own, or `cross_val_score`, tell
     how good it is. A sparse X is made dense whole, in float32.
@@ -87,9 +88,13 @@ class SweepClassifier(Classifier):
         assert run.model is not None
         self.run_, self.trials_, self.model_ = run, run.trials, run.model
         self.best_index_, self.best_score_ = best.number, best.validation_accuracy
-        self.best_params_ = self._params(best)
         self.cv_results_ = self._results()
         self.best_estimator_ = self._estimator(best)
+        own = self.best_estimator_.get_params()
+        # A DenseClassifier has its model's parameters as its own.
+        self.best_params_ = {
+            name if name in own else name.removeprefix("model__"): value for name, value in self._params(best).items()
+        }
         return self
 
     def _loss(self) -> Any:

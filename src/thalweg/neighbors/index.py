@@ -135,7 +135,10 @@ class NearestNeighbors:
             kept = self.storage or (array.dtype.name if array.dtype.name in STORAGES else "float64")
         else:
             kept = self.rows.dtype.name
-        return _converted(name, flat, kept, self.storage)
+        held = _converted(name, flat, kept, self.storage)
+        if self.metric == "l2" and held.dtype == np.float64:
+            _check_squares(name, held)
+        return held
 
     def _rows_at_a_time(self, count: int) -> int:
         """So many queries a block that every core has one; few sizes, since each compiles anew."""
@@ -301,6 +304,13 @@ def _converted(name: str, flat: np.ndarray, kept: str, asked: str | None) -> np.
     if held.dtype.kind == "f" and flat.dtype != held.dtype and not np.isfinite(held).all():
         raise DataError(f"{name} leave the range of {kept}: rescale them, or give storage='float64'")
     return held
+
+
+def _check_squares(name: str, rows: np.ndarray) -> None:
+    """Refuse numbers whose squares leave float64: as 0 or infinity they would tie what is not equally far."""
+    largest = max(-float(rows.min(initial=0)), float(rows.max(initial=0)))
+    if largest > 1e150 or 0 < largest < 1e-150:
+        raise DataError(f"{name} are as large as {largest:.3g}, whose square float64 does not hold: rescale them")
 
 
 def _parts(count: int, size: int) -> Iterator[slice]:

@@ -70,7 +70,11 @@ class MLflow:
             self._experiment_id, run_name=self.name or run.name, tags={"thalweg.data": run.data}
         )
         self._parent = created.info.run_id
-        self._log_params(self._parent, run.settings)
+        try:
+            self._log_params(self._parent, run.settings)
+        except BaseException:
+            self._client.set_terminated(self._parent, "FAILED")  # else it would seem to be running for ever
+            raise
         self._written = time.monotonic()
 
     def epoch(self, epoch: int, metrics: EpochMetrics) -> None:

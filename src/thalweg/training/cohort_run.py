@@ -101,6 +101,15 @@ class CohortRun:
         held = evaluate(self.cohort.recipe, *self._judged(), self.validation, self.rows)
         return Evaluation(*(np.asarray(a) for a in held))
 
+    def _accuracy(self, correct: np.ndarray) -> np.ndarray:
+        """Return the share (trials,) of the validation examples that is right, by weight where they have weights."""
+        if self.validation is None:
+            return np.full(len(correct), np.nan)
+        if self.validation.weights is None:
+            return np.asarray(correct.mean(axis=1))
+        weights = np.asarray(self.validation.weights, np.float64)
+        return np.asarray(correct @ weights / weights.sum())
+
     def _descend(self) -> tuple[np.ndarray, StepMetrics, np.ndarray]:
         assert self.state is not None
         recipe = self.cohort.recipe
@@ -131,8 +140,7 @@ class CohortRun:
         return np.asarray(data), StepMetrics(nothing, norms, nothing, penalty), nothing
 
     def _write(self, losses: np.ndarray, metrics: StepMetrics, rate: np.ndarray, held: Evaluation) -> None:
-        judged_on = held.correct.shape[1]
-        accuracy = held.correct.mean(axis=1) if judged_on else np.full(len(self.cohort), np.nan)
+        accuracy = self._accuracy(held.correct)
         row = {
             "data_loss": losses,
             "penalty": metrics.penalty,

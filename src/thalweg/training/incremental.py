@@ -55,16 +55,18 @@ def learn(recipe: Recipe, before: Progressed, examples: Examples) -> tuple[Progr
     block = Block(batches.rows, batches.weight, rates, np.asarray(before.steps, np.int32))
     key = jax.random.fold_in(jax.random.key(cohort.seed), 1)
     state, losses, _ = train_block(cohort.recipe, jax.tree.map(jnp.asarray, before.state), examples, block, key)
-    if not bool(np.all(state.alive)):
+    after = _host(state)
+    # The last step's weights meet no loss that would show them, and an optimizer's moments may overflow alone.
+    if not (after.alive.all() and all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(after))):
         raise DivergedError(
-            f"the loss left the finite numbers at step {int(np.asarray(state.diverged_at)[0])}; what was learned "
-            "before this portion is kept: give a lower learning rate"
+            "the loss, the weights or the optimizer's state left the finite numbers in this portion; what was learned "
+            "before it is kept: give a lower learning rate, or features on an ordinary scale"
         )
     kept = judged(cohort.recipe, state) if has_judged(cohort.recipe) else (state.params, state.model_state)
     params, model_state = jax.tree.map(lambda leaf: np.asarray(leaf[0]), kept)
     share = batches.weight.sum(axis=1, dtype=np.float64) / count
     loss = float(share @ np.asarray(losses, np.float64)[:, 0])
-    return Progressed(_host(state), before.steps + steps, before.portions + 1), params, model_state, loss
+    return Progressed(after, before.steps + steps, before.portions + 1), params, model_state, loss
 
 
 def _cohort(recipe: Recipe, examples: int) -> Cohort:

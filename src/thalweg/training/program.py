@@ -84,7 +84,7 @@ class StepMetrics(NamedTuple):
 class Evaluation(NamedTuple):
     """Scores on held examples, per trial."""
 
-    loss: Array  # (trials,) mean data loss
+    loss: Array  # (trials,) mean data loss, weighted where the examples are
     correct: Array  # (trials, N) bool
 
 
@@ -273,6 +273,8 @@ def evaluate(recipe: Recipe, params: Any, model_state: Any, examples: Examples, 
 
     losses, correct = jax.lax.map(chunk, index)  # (chunks, trials, rows)
     losses, correct = (jnp.moveaxis(a, 1, 0).reshape(a.shape[1], -1)[:, :count] for a in (losses, correct))
+    if examples.weights is not None:
+        losses = losses * examples.weights[None]
     return Evaluation(jnp.mean(losses, axis=1), correct)
 
 

@@ -9,7 +9,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-__all__ = ["SparseRows"]
+from thalweg.data.checks import check_memory
+
+__all__ = ["SparseRows", "longest"]
+
+
+def longest(matrix: Any) -> int:
+    """Return the entries of a CSR matrix's longest row, rounded up to a power of two."""
+    most = max(1, int(np.diff(matrix.indptr).max(initial=0)))
+    return 1 << (most - 1).bit_length()
 
 
 class SparseRows(eqx.Module):
@@ -18,7 +26,8 @@ class SparseRows(eqx.Module):
     It stands where the features' array (N, D) would: ``rows[index]`` is the dense
     float32 block (B, D) of those rows, formed inside the compiled program. What
     lies in memory is 8 bytes an entry of the longest row for each row, so one
-    very long row makes all as long: `of` leaves it to the caller to compare.
+    very long row makes all as long; the length is rounded up to a power of two, so that
+    few sizes are compiled.
     """
 
     columns: Any  # (N, K) int32
@@ -27,13 +36,20 @@ class SparseRows(eqx.Module):
 
     @classmethod
     def of(cls, matrix: Any) -> SparseRows:
-        """Take a SciPy matrix in compressed rows (CSR); entries that stand twice are added up."""
+        """Take a SciPy matrix in compressed rows (CSR); entries that stand twice are added up.
+
+        Raises a DataError where the rows, all as long as the longest, exceed the memory.
+        """
         count, width = matrix.shape
-        lengths = np.diff(matrix.indptr)
-        longest = max(1, int(lengths.max(initial=0)))
+        lengths, most = np.diff(matrix.indptr), longest(matrix)
+        check_memory(
+            f"X: {count:,} sparse rows, all taking the {most:,} entries of the longest",
+            8 * count * most,
+            "leave the longest rows out, or the features that they alone have",
+        )
         row = np.repeat(np.arange(count), lengths)
         place = np.arange(len(matrix.indices)) - np.repeat(matrix.indptr[:-1].astype(np.int64), lengths)
-        columns, values = np.zeros((count, longest), np.int32), np.zeros((count, longest), np.float32)
+        columns, values = np.zeros((count, most), np.int32), np.zeros((count, most), np.float32)
         columns[row, place] = matrix.indices
         values[row, place] = matrix.data
         return cls(jnp.asarray(columns), jnp.asarray(values), width)

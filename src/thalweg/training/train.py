@@ -12,7 +12,7 @@ import numpy as np
 
 from thalweg.data.dataset import Split
 from thalweg.data.preprocessing import Preprocessing
-from thalweg.errors import UsageError
+from thalweg.errors import DataError, UsageError
 from thalweg.optimizers import RandomSearch
 from thalweg.penalties import is_smooth
 from thalweg.recipe import Recipe, bind, seed_groups
@@ -26,7 +26,7 @@ from thalweg.training.records import Progress, Snapshot, TrialRecord
 from thalweg.training.settings import Settings
 from thalweg.training.status import DIVERGED, PRUNED, Status
 
-__all__ = ["Outcome", "Watch", "examples_of", "train"]
+__all__ = ["Outcome", "Watch", "examples_of", "scaled_weights", "train"]
 
 # Told of each epoch and the metrics of the trials that trained in it; returns messages, mostly none.
 Watch: TypeAlias = Callable[[int, Mapping[int, Mapping[str, float]]], Sequence[str]]
@@ -43,14 +43,23 @@ class Outcome:
 
 
 def examples_of(split: Split, preprocessing: Preprocessing) -> Examples:
-    """Move a split to the device, with its preprocessing; its weights are scaled to mean 1."""
+    """Move a split to the device, with its preprocessing and, scaled to mean 1, its weights."""
     return Examples(
         jnp.asarray(split.features),
         jnp.asarray(split.labels),
         jnp.asarray(preprocessing.shift),
         jnp.asarray(preprocessing.scale),
-        None if split.weights is None else jnp.asarray(split.weights / split.weights.mean(), jnp.float32),
+        scaled_weights(split.weights),
     )
+
+
+def scaled_weights(weights: np.ndarray | None) -> Any:
+    """Return weights scaled to mean 1, so that their unit does not change the step; raises where all are 0."""
+    if weights is None:
+        return None
+    if not weights.sum() > 0:
+        raise DataError("the examples of one split all have weight 0; give some of them a positive one")
+    return jnp.asarray(weights / weights.mean(), jnp.float32)
 
 
 def train(
