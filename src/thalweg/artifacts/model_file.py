@@ -7,8 +7,10 @@ a stranger is safe.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +49,11 @@ def serialise_model(model: FittedModel) -> bytes:
         "preprocessing.scale": model.preprocessing.scale,
         **{f"features.{name}": array for name, array in model.feature_state.items()},
     }
+    # Not np.ascontiguousarray: that makes a vector of a single number.
+    tensors = {name: np.asarray(a, order="C") for name, a in tensors.items()}
     about = {
         "format": _FORMAT,
+        "digest": _digest(tensors),
         "recipe": encode(model.recipe),
         "classes": model.classes,
         "feature_shape": model.feature_shape,
@@ -57,8 +62,16 @@ def serialise_model(model: FittedModel) -> bytes:
         "trained_on": model.trained_on,
         "preprocessing": model.preprocessing.kind,
     }
-    # Not np.ascontiguousarray: that makes a vector of a single number.
-    return save({name: np.asarray(a, order="C") for name, a in tensors.items()}, {_KEY: json.dumps(about)})
+    return save(tensors, {_KEY: json.dumps(about)})
+
+
+def _digest(tensors: Mapping[str, np.ndarray]) -> str:
+    """Return a digest of the arrays: a flipped bit in the weights is no error of the file's format."""
+    digest = hashlib.blake2b(digest_size=16)
+    for name in sorted(tensors):
+        digest.update(f"{name} {tensors[name].dtype} {tensors[name].shape}\n".encode())
+        digest.update(np.asarray(tensors[name], order="C").tobytes())
+    return digest.hexdigest()
 
 
 def load_model(path: str | Path, model: Any = None, features: Any = None) -> FittedModel:
@@ -119,6 +132,10 @@ def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         found = about.get("format") if isinstance(about, dict) else about
         raise DataError(
             f"{path} has format {found!r}, this version reads format {_FORMAT}; use the version that wrote it"
+        )
+    if "digest" in about and about["digest"] != _digest(tensors):
+        raise DataError(
+            f"{path} is damaged: its numbers are not those that were written; take it from its source again"
         )
     return tensors, about
 

@@ -71,6 +71,11 @@ class Split:
     def __len__(self) -> int:
         return len(self.features)
 
+    def __repr__(self) -> str:
+        """Tell of the arrays, not all their numbers."""
+        what = "labelled" if self.labels is not None else "without labels"
+        return f"Split({len(self)} examples of {self.features.dtype} {self.features.shape[1:]}, {what})"
+
     def chunks(self) -> Iterator[tuple[int, np.ndarray]]:
         """Yield (first row, rows) in pieces of about 16 MiB."""
         row_bytes = max(1, self.features[:1].nbytes)

@@ -176,6 +176,8 @@ def main_lines() -> str:
     return block(
         """
         if __name__ == "__main__":  # DATA.npz: X_train, y_train, X_test, y_test; labels are places in CLASSES
+            if len(sys.argv) != 2:
+                sys.exit(f"usage: python {sys.argv[0]} DATA.npz")
             with np.load(sys.argv[1]) as file:
                 data = dict(file)
             model, prepare = train(data["X_train"], data["y_train"])

@@ -82,8 +82,12 @@ def logistic_regression(
 
 
         if __name__ == "__main__":  # DATA.npz: X_train, y_train, X_test, y_test; labels are places in CLASSES
+            if len(sys.argv) != 2:
+                sys.exit(f"usage: python {sys.argv[0]} DATA.npz")
             with np.load(sys.argv[1]) as file:
                 data = dict(file)
+            if len(data["X_train"]) != EXAMPLES:
+                sys.exit(f"C is that of {EXAMPLES} examples, and these are {len(data['X_train'])}: set EXAMPLES")
             prepare = fit_preprocessing(data["X_train"])
             x, x_test = (prepare(data[name]).reshape(len(data[name]), -1) for name in ("X_train", "X_test"))
             model = make_model().fit(x, data["y_train"])

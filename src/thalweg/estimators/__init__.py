@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from thalweg.estimators.neighbors import NearestNeighborsClassifier
     from thalweg.estimators.path import PathClassifier
-    from thalweg.estimators.recipes import DenseClassifier, LinearClassifier, RecipeClassifier
+    from thalweg.estimators.recipes import DenseClassifier, LinearClassifier, RecipeClassifier, of_recipe
     from thalweg.estimators.sweep import SweepClassifier
 
 _HOMES = {
@@ -25,6 +25,7 @@ _HOMES = {
     "PathClassifier": "path",
     "RecipeClassifier": "recipes",
     "SweepClassifier": "sweep",
+    "of_recipe": "recipes",
 }
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "PathClassifier",
     "RecipeClassifier",
     "SweepClassifier",
+    "of_recipe",
 ]
 
 

@@ -42,6 +42,10 @@ class Given:
         split = Split(shaped(dense(self.features), input_shape), self.labels, weights=self.weights)
         return Dataset("X", "arrays", split, self.names, feature_names=names if input_shape is None else None)
 
+    def preprocessing(self, kind: str | None) -> str | None:
+        """Return the kind for the dense data set: what ``auto`` is for a sparse X, it stays there."""
+        return "center" if kind == "auto" and sparse.issparse(self.features) else kind
+
     def take(self, rows: np.ndarray) -> Given:
         """Return some of the examples."""
         weights = None if self.weights is None else self.weights[rows]
@@ -71,7 +75,7 @@ class Classifier(ClassifierMixin, BaseEstimator):
         self.classes_ = np.unique(y) if classes is None else classes
         if len(self.classes_) < 2:
             raise ValueError(
-                f"y holds one class only, {self.classes_[0]!r}; a classifier needs examples of at least two"
+                f"y holds one class only, {self.classes_.tolist()[0]!r}; a classifier needs examples of at least two"
             )
         labels = self._labels(y)
         if sample_weight is not None:
@@ -86,7 +90,7 @@ class Classifier(ClassifierMixin, BaseEstimator):
         places = np.minimum(np.searchsorted(self.classes_, y), len(self.classes_) - 1)
         if len(wrong := np.flatnonzero(self.classes_[places] != y)):
             raise ValueError(
-                f"y holds the label {y[wrong[0]]!r}, which is not among the classes of the first call: "
+                f"y holds the label {y[wrong].tolist()[0]!r}, which is not among the classes of the first call: "
                 f"{self.classes_.tolist()}; name all classes there"
             )
         return places.astype(np.int32)

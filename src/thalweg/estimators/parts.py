@@ -30,6 +30,10 @@ def replaced(part: Any, path: list[str], value: Any) -> Any:
     if not path:
         return value
     parts = dict(children(part)) if isinstance(part, eqx.Module) else {}
+    if part is None:
+        raise ValueError(
+            f"there is no part yet whose {path[0]!r} could be set: give the part first, as penalty=L2(1e-3)"
+        )
     if path[0] not in parts:
         known = ", ".join(parts) or "none"
         raise ValueError(f"{type(part).__name__} has no parameter {path[0]!r}; it has {known}")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
+from sklearn.exceptions import ConvergenceWarning
 
 from thalweg.errors import DataError, UsageError
 from thalweg.estimators.base import Classifier, Given, feature_names, seed_of
@@ -43,9 +45,9 @@ class PathClassifier(Classifier):
 
     Attributes after `fit`: ``coef_``, ``intercept_`` (float64, for X as it comes; one row for two
     classes), ``strength_`` and ``C_`` (the chosen one; no ``C_`` for the elastic net), ``strengths_`` (all,
-    largest first), ``bounds_`` (each solution's proved relative gap), ``scores_`` (strengths, folds:
-    held-out accuracies), ``n_iter_`` (of the chosen one), ``path_`` (the whole `paths.Path`), ``model_``,
-    ``classes_``.
+    largest first), ``bounds_`` (each solution's proved relative gap, (value − minimum) / value), ``scores_``
+    (strengths, folds: held-out accuracies), ``n_iter_`` and ``status_`` (of the chosen one; a
+    ConvergenceWarning where that is not "converged"), ``path_`` (the whole `paths.Path`), ``model_``, ``classes_``.
 
     A sparse X is made dense whole, in float32: the solver needs its covariance's eigenvectors.
     """
@@ -92,12 +94,22 @@ class PathClassifier(Classifier):
             given.dataset(names=feature_names(self)),
             loss=self._loss(), penalty=self.penalty, beta=self.beta, strengths=strengths, folds=folds,
             example_weights=given.weights, selection=self.selection, tolerance=self.tolerance,
-            iterations=self.iterations, preprocessing=self.preprocessing, test=0, seed=seed_of(self.random_state),
+            iterations=self.iterations, preprocessing=given.preprocessing(self.preprocessing), test=0,
+            seed=seed_of(self.random_state),
         )  # fmt: skip
         if found.model is None:
             raise DataError("; ".join(found.messages) or "the path chose no solution")
         self.path_, self.model_ = found, found.model
         best = found.solutions[0] if found.best is None else found.best
+        self.status_ = best.status
+        if best.status != "converged":
+            warnings.warn(
+                f"the optimum of strength {best.strength:.3g} ended as {best.status!r} ({best.iterations} iterations): its "
+                f"value is proved to lie within {best.relative_bound:.1e} of itself above the minimum, and "
+                f"{found.tolerance:.0e} was asked for; scale the features, raise iterations or the tolerance",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
         self.strength_ = best.strength
         self.C_ = None if self.penalty == "elastic_net" else 1 / (self._scale(given) * best.strength)
         self.strengths_ = np.array([one.strength for one in found.solutions])
@@ -110,13 +122,15 @@ class PathClassifier(Classifier):
     def _strengths(self, given: Given) -> Any:
         if self.C is None:
             return self.strengths
+        if not (isinstance(self.strengths, int) and self.strengths == 45):
+            raise UsageError(f"C is {self.C!r} and strengths is {self.strengths!r}: give one of them")
         if self.penalty == "elastic_net":
             raise UsageError(
                 "C turns into one strength with l2 and l1 only; for scikit-learn's elastic net of l1_ratio q give "
                 "strengths = q / (C n) and beta = (1 - q) / (2 q)"
             )
-        inverse = np.atleast_1d(np.asarray(self.C, np.float64))
-        if not (np.isfinite(inverse).all() and (inverse > 0).all()):
+        inverse = np.atleast_1d(np.asarray(self.C))
+        if not (inverse.dtype.kind in "iuf" and np.isfinite(inverse).all() and (inverse > 0).all()):
             raise UsageError(f"C is {self.C!r}; give a positive number, or several")
         return 1 / (self._scale(given) * inverse)
 

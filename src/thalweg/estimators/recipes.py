@@ -9,7 +9,7 @@ import equinox as eqx
 import numpy as np
 
 from thalweg.defaults import default_epochs, default_optimizer, steady_optimizer
-from thalweg.errors import DivergedError
+from thalweg.errors import DivergedError, UsageError
 from thalweg.estimators.base import Classifier, Given, feature_names, seed_of
 from thalweg.estimators.parts import nested, replaced
 from thalweg.estimators.seen import Seen
@@ -22,7 +22,7 @@ from thalweg.training.incremental import Progressed, begin, learn
 from thalweg.training.status import DIVERGED
 from thalweg.views import linear_form
 
-__all__ = ["DenseClassifier", "LinearClassifier", "RecipeClassifier"]
+__all__ = ["DenseClassifier", "LinearClassifier", "RecipeClassifier", "of_recipe"]
 
 _SHARED = """
         loss: `losses.Softmax()` (None, the default) or `losses.Hinge()`.
@@ -90,7 +90,10 @@ class RecipeClassifier(Classifier):
         given = self._given(X, y, sample_weight)
         self._progress: Progressed | None = None
         recipe = self._recipe(given, endless=False)
-        hold = None if self.patience is None else self.validation_fraction
+        share = self.validation_fraction
+        if isinstance(share, bool) or not isinstance(share, (float, np.floating)) or not 0 < share < 1:
+            raise UsageError(f"validation_fraction is {share!r}; give a share between 0 and 1, such as 0.1")
+        hold = None if self.patience is None else float(share)
         seen = Seen.of(given, recipe, self.preprocessing, self.input_shape, feature_names(self), hold=hold)
         settings = Settings(patience=self.patience)
         outcome = train([recipe], {recipe.features: seen.inputs}, len(given.names), settings)
@@ -178,6 +181,8 @@ class RecipeClassifier(Classifier):
         )
 
     def _model(self) -> Any:
+        if isinstance(self.model, Recipe):
+            raise UsageError("model is a whole Recipe: estimators.of_recipe(recipe) makes the classifier of one")
         return Linear() if self.model is None else self.model
 
     def _fitted(self, seen: Seen, recipe: Recipe, params: Any, model_state: Any, given: Given) -> None:
@@ -314,7 +319,10 @@ class DenseClassifier(RecipeClassifier):
 
 
 def of_recipe(recipe: Recipe, **options: Any) -> RecipeClassifier:
-    """Return the classifier of a recipe: of linear and plain fully connected models the ones named so."""
+    """Return the (unfitted) classifier of a recipe: of linear and plain fully connected models the ones named so.
+
+    ``options`` are further arguments, such as ``preprocessing`` and ``class_weight``.
+    """
     parts = ("loss", "penalty", "optimizer", "features", "augmentation", "clip", "averaging", "batch_size", "epochs")
     options = {name: getattr(recipe, name) for name in parts} | {"random_state": recipe.seed} | options
     model = recipe.model

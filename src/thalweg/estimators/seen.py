@@ -93,8 +93,6 @@ class Seen:
 
 
 def _cut(given: Given, share: float, seed: int) -> tuple[Given, Given]:
-    if not 0 < share < 1:
-        raise UsageError(f"validation_fraction is {share!r}; give a share between 0 and 1, such as 0.1")
     kept, held = stratified(given.labels, share, np.random.SeedSequence([seed, 2]))
     if not len(held):
         raise UsageError("patience holds examples out, and no class has two: give more examples, or patience=None")

@@ -80,7 +80,7 @@ class SweepClassifier(Classifier):
             self.recipe, given.dataset(self.input_shape, feature_names(self)),
             trials=self.trials, seed=seed_of(self.random_state), seeds=self.seeds, search=self.search,
             points=self.points, halving=self.halving, patience=self.patience, tolerance=self.tolerance,
-            selection=self.selection, refit=self.refit, preprocessing=self.preprocessing,
+            selection=self.selection, refit=self.refit, preprocessing=given.preprocessing(self.preprocessing),
             validation=self.validation_fraction, test=0,
         )  # fmt: skip
         best = run.best
