@@ -408,3 +408,14 @@ def test_running_statistics_that_cannot_be_are_damage(tmp_path, name, value, mes
     save_model(broken, tmp_path / "m")
     with pytest.raises(DataError, match=message):
         load_model(tmp_path / "m")
+
+
+def test_flipped_bits_are_found(tmp_path):
+    """A weight that changed on its way is no fault of the file's format: the digest tells."""
+    path = tmp_path / "model.safetensors"
+    save_model(fitted(), path)
+    content = bytearray(path.read_bytes())
+    content[-3] ^= 1
+    path.write_bytes(bytes(content))
+    with pytest.raises(DataError, match="not those that were written"):
+        load_model(path)

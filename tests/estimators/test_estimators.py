@@ -11,14 +11,21 @@ from sklearn import set_config
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.datasets import load_iris
-from sklearn.exceptions import NotFittedError
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import thalweg as tw
-from thalweg.estimators import DenseClassifier, LinearClassifier, PathClassifier, RecipeClassifier, SweepClassifier
+from thalweg.estimators import (
+    DenseClassifier,
+    LinearClassifier,
+    PathClassifier,
+    RecipeClassifier,
+    SweepClassifier,
+    of_recipe,
+)
 from thalweg.features import ColorHistogram
 from thalweg.losses import Hinge
 from thalweg.optimizers import SGD, Adam, RandomSearch
@@ -390,7 +397,19 @@ class TestRefusals:
         with pytest.raises(ValueError, match="at least one non-zero"):
             LinearClassifier().fit(X, Y, sample_weight=np.zeros(150))
 
-    @pytest.mark.parametrize("value", [0.0, -1.0, np.inf])
+    def test_C_and_strengths(self):
+        with pytest.raises(tw.UsageError, match="give one of them"):
+            PathClassifier(C=1.0, strengths=[1e-3]).fit(X, Y)
+
+    def test_a_share_that_is_none(self):
+        with pytest.raises(tw.UsageError, match="validation_fraction is 2"):
+            LinearClassifier(validation_fraction=2).fit(X, Y)
+
+    def test_numbers_of_a_part_that_is_not_there(self):
+        with pytest.raises(ValueError, match="give the part first"):
+            LinearClassifier().set_params(penalty__strength=1.0)
+
+    @pytest.mark.parametrize("value", [0.0, -1.0, np.inf, "1"])
     def test_a_wrong_C(self, value):
         with pytest.raises(tw.UsageError, match="C is"):
             PathClassifier(C=value).fit(X, Y)
@@ -425,6 +444,32 @@ class TestRefusals:
     def test_numbers_beyond_float32(self):
         with pytest.raises(tw.DataError, match="beyond the range of float32"):
             LinearClassifier().fit(X * 1e300, Y)
+
+
+def test_a_missed_bound_is_a_warning():
+    with pytest.warns(
+        ConvergenceWarning, match=r"ended as 'iteration limit' .* above the minimum, and 1e-06 was asked"
+    ):
+        ours = PathClassifier(C=1.0, preprocessing=None, iterations=2).fit(X, Y)
+    assert ours.status_ == "iteration limit"
+    assert ours.bounds_[0] > 1e-6
+
+
+def test_a_sparse_table_is_centred_not_standardised():
+    found = PathClassifier(C=1.0).fit(sparse.csr_matrix(X), Y)
+    assert found.model_.preprocessing.kind == "center"
+    space = tw.Recipe(optimizer=Adam(0.1), epochs=1)
+    assert SweepClassifier(space, trials=1).fit(sparse.csr_matrix(X), Y).model_.preprocessing.kind == "center"
+
+
+def test_the_classifier_of_a_recipe():
+    recipe = tw.Recipe(model=tw.models.Dense((3,), "tanh"), penalty=L2(0.5), optimizer=Adam(0.1), epochs=2, seed=3)
+    made = of_recipe(recipe, preprocessing=None)
+    assert isinstance(made, DenseClassifier)
+    assert (made.activation, made.random_state, made.preprocessing) == ("tanh", 3, None)
+    assert made.fit(X, Y).recipe_ == recipe
+    with pytest.raises(tw.UsageError, match="of_recipe"):
+        RecipeClassifier(recipe).fit(X, Y)
 
 
 def test_a_model_file_of_an_estimator(tmp_path):

@@ -101,6 +101,10 @@ def load_model(path: str | Path, model: Any = None, features: Any = None) -> Fit
         raise DataError(
             f"{path} is damaged: {type(error).__name__} {error}; take the file from its source again"
         ) from error
+    if "digest" in about and about["digest"] != _digest(tensors):
+        raise DataError(
+            f"{path} is damaged: its numbers are not those that were written; take it from its source again"
+        )
     return FittedModel(recipe, params, state, preprocessing, classes, shape, dtype, names, trained_on, learned)
 
 
@@ -132,10 +136,6 @@ def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         found = about.get("format") if isinstance(about, dict) else about
         raise DataError(
             f"{path} has format {found!r}, this version reads format {_FORMAT}; use the version that wrote it"
-        )
-    if "digest" in about and about["digest"] != _digest(tensors):
-        raise DataError(
-            f"{path} is damaged: its numbers are not those that were written; take it from its source again"
         )
     return tensors, about
 

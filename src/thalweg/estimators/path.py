@@ -104,8 +104,8 @@ class PathClassifier(Classifier):
         self.status_ = best.status
         if best.status != "converged":
             warnings.warn(
-                f"the optimum of strength {best.strength:.3g} ended as {best.status!r} ({best.iterations} iterations): its "
-                f"value is proved to lie within {best.relative_bound:.1e} of itself above the minimum, and "
+                f"the optimum of strength {best.strength:.3g} ended as {best.status!r} ({best.iterations} iterations): "
+                f"its value is proved to lie within {best.relative_bound:.1e} of itself above the minimum, and "
                 f"{found.tolerance:.0e} was asked for; scale the features, raise iterations or the tolerance",
                 ConvergenceWarning,
                 stacklevel=2,
@@ -127,7 +127,7 @@ class PathClassifier(Classifier):
         if self.penalty == "elastic_net":
             raise UsageError(
                 "C turns into one strength with l2 and l1 only; for scikit-learn's elastic net of l1_ratio q give "
-                "strengths = q / (C n) and beta = (1 - q) / (2 q)"
+                "strengths = q / (C n) and beta = (1 - q) / (2 q), for two classes (1 - q) / q"
             )
         inverse = np.atleast_1d(np.asarray(self.C))
         if not (inverse.dtype.kind in "iuf" and np.isfinite(inverse).all() and (inverse > 0).all()):
