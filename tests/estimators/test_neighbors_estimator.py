@@ -126,3 +126,14 @@ def test_more_neighbours_than_examples_are_refused():
         fitted.kneighbors()
     with pytest.raises(NotFittedError):
         NearestNeighborsClassifier().predict(X)
+
+
+def test_the_page_shows_what_was_fitted():
+    found = NearestNeighborsClassifier("auto", max_neighbors=3).fit(
+        np.arange(12.0)[:, None], np.repeat(["<a>", "b"], 6)
+    )
+    page = found._repr_html_()
+    assert "neighbours that vote" in page
+    assert "held-out accuracy" in page
+    assert "&lt;a&gt;" in page
+    assert "neighbours that vote" not in NearestNeighborsClassifier()._repr_html_()

@@ -84,6 +84,7 @@ def load_model(path: str | Path, model: Any = None, features: Any = None) -> Fit
     """
     path = Path(path)
     tensors, about = _read(path)
+    unchanged = "digest" not in about or about["digest"] == _digest(tensors)  # files of before had none
     try:
         recipe = _recipe(about["recipe"], model, features)
         classes, shape = _classes(about["classes"]), _shape(about["feature_shape"])
@@ -101,7 +102,7 @@ def load_model(path: str | Path, model: Any = None, features: Any = None) -> Fit
         raise DataError(
             f"{path} is damaged: {type(error).__name__} {error}; take the file from its source again"
         ) from error
-    if "digest" in about and about["digest"] != _digest(tensors):
+    if not unchanged:
         raise DataError(
             f"{path} is damaged: its numbers are not those that were written; take it from its source again"
         )

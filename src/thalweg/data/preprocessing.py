@@ -93,7 +93,7 @@ def _resolve(features: np.ndarray, kind: str | None) -> str:
     return kind
 
 
-def _moments(features: Any, weights: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+def _moments(features: Any, weights: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Return each feature's (weighted) mean and (biased) variance, in one pass.
 
     Sums are taken about the first example, so that a large common offset does

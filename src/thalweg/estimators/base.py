@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from scipy import sparse
@@ -22,7 +22,7 @@ from thalweg.errors import DataError, UsageError
 from thalweg.fitted import FittedModel
 from thalweg.losses import Softmax
 
-__all__ = ["Classifier", "Given", "dense", "feature_names", "seed_of"]
+__all__ = ["Classifier", "Given", "Page", "dense", "feature_names", "seed_of"]
 
 _ROWS = 4096  # of a sparse matrix made dense at a time to be scored
 _DTYPES = (np.float32, np.float64, np.uint8)
@@ -52,12 +52,37 @@ class Given:
         return Given(self.features[rows], self.labels[rows], self.names, weights)
 
 
-class Classifier(ClassifierMixin, BaseEstimator):
+class Page(BaseEstimator):
+    """An estimator whose page in a notebook also shows, once it is fitted, what was found."""
+
+    classes_: np.ndarray
+    n_features_in_: int
+    _last: ClassVar[str] = "model_"  # what a fit sets when nothing can fail any more
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, self._last)
+
+    def _summary(self) -> list[tuple[str, str]]:
+        """What the page of a fitted estimator says beside its parameters: (name, value) pairs, not yet escaped."""
+        names = ", ".join(map(str, self.classes_[:10])) + (", …" if len(self.classes_) > 10 else "")
+        return [("classes", f"{len(self.classes_)}: {names}"), ("features", str(self.n_features_in_))]
+
+    def _html_repr(self) -> str:
+        page: str = super()._html_repr()
+        if not self.__sklearn_is_fitted__():
+            return page
+        rows = "".join(
+            f'<tr><th style="text-align:left;padding-right:1em">{html.escape(name)}</th>'
+            f'<td style="text-align:left">{html.escape(value)}</td></tr>'
+            for name, value in self._summary()
+        )
+        return f'{page}<table class="thalweg-fitted"><caption>fitted</caption>{rows}</table>'
+
+
+class Classifier(ClassifierMixin, Page):
     """A classifier whose `fit` leaves ``model_``, a `FittedModel`, and ``classes_``, the labels in sorted order."""
 
     model_: FittedModel
-    classes_: np.ndarray
-    n_features_in_: int
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
@@ -97,7 +122,7 @@ class Classifier(ClassifierMixin, BaseEstimator):
 
     def _scores(self, X: Any) -> np.ndarray:
         """Return the scores (N, classes); a sparse X is made dense a few thousand rows at a time."""
-        check_is_fitted(self, "model_")
+        check_is_fitted(self)
         X = single(validate_data(self, X, accept_sparse="csr", dtype=_DTYPES, reset=False))
         shape, kind = self.model_.feature_shape, self.model_.feature_dtype
         if kind == "uint8" and X.dtype != np.uint8:
@@ -143,22 +168,6 @@ class Classifier(ClassifierMixin, BaseEstimator):
         scores = scores - scores.max(axis=1, keepdims=True)
         logs: np.ndarray = scores - np.log(np.exp(scores).sum(axis=1, keepdims=True))
         return logs
-
-    def _summary(self) -> list[tuple[str, str]]:
-        """What the page of a fitted estimator says beside its parameters: (name, value) pairs, not yet escaped."""
-        names = ", ".join(map(str, self.classes_[:10])) + (", …" if len(self.classes_) > 10 else "")
-        return [("classes", f"{len(self.classes_)}: {names}"), ("features", str(self.n_features_in_))]
-
-    def _html_repr(self) -> str:
-        page: str = super()._html_repr()
-        if not hasattr(self, "model_"):
-            return page
-        rows = "".join(
-            f'<tr><th style="text-align:left;padding-right:1em">{html.escape(name)}</th>'
-            f'<td style="text-align:left">{html.escape(value)}</td></tr>'
-            for name, value in self._summary()
-        )
-        return f'{page}<table class="thalweg-fitted"><caption>fitted</caption>{rows}</table>'
 
 
 def _weights(labels: np.ndarray, own: np.ndarray | None, class_weight: Any, classes: np.ndarray) -> np.ndarray | None:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import ClassifierMixin
 from sklearn.utils import Tags
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from thalweg.data.splits import stratified
 from thalweg.errors import UsageError
-from thalweg.estimators.base import dense, seed_of
+from thalweg.estimators.base import Page, dense, seed_of
 from thalweg.fields import check_integer
 from thalweg.neighbors import NearestNeighbors, majority_votes, vote_shares
 
@@ -22,7 +22,7 @@ __all__ = ["NearestNeighborsClassifier"]
 _DTYPES = (np.float64, np.float32, np.float16, np.uint8)
 
 
-class NearestNeighborsClassifier(ClassifierMixin, BaseEstimator):
+class NearestNeighborsClassifier(ClassifierMixin, Page):
     """The majority vote of the k nearest training examples; see `neighbors.NearestNeighbors` for what exact means.
 
     Arguments:
@@ -40,6 +40,8 @@ class NearestNeighborsClassifier(ClassifierMixin, BaseEstimator):
     After `fit`: ``classes_``, ``n_features_in_``, ``feature_names_in_`` (of data frames), ``n_samples_fit_``,
     ``n_neighbors_`` (the k in use), and with ``"auto"`` ``validation_accuracies_``, of k = 1, 2, ... in order.
     """
+
+    _last: ClassVar[str] = "n_samples_fit_"
 
     def __init__(
         self,
@@ -113,6 +115,12 @@ class NearestNeighborsClassifier(ClassifierMixin, BaseEstimator):
     def predict_proba(self, X: Any) -> np.ndarray:
         """Return each class's share (Q, classes) of the votes."""
         return vote_shares(self._voters(X), len(self.classes_))
+
+    def _summary(self) -> list[tuple[str, str]]:
+        rows = [("examples held", str(self.n_samples_fit_)), ("neighbours that vote", str(self.n_neighbors_))]
+        if self.n_neighbors == "auto":
+            rows.append(("held-out accuracy", f"{self.validation_accuracies_.max():.4f}"))
+        return [*super()._summary(), *rows]
 
     def _voters(self, X: Any) -> np.ndarray:
         """The labels (Q, k) of each example's nearest."""
