@@ -12,6 +12,7 @@ from thalweg.statistics import holm, mcnemar
 
 __all__ = ["choose"]
 
+_ROUNDING = 1e-12  # equal shares, averaged in another order
 _LEVEL = 0.05
 
 
@@ -28,11 +29,11 @@ def choose(solutions: Sequence[PathSolution], correct: np.ndarray, rule: str) ->
     losses = list(dict.fromkeys(s.loss.kind for s in solutions))
     best = min(
         solutions,
-        key=lambda s: (-s.validation_accuracy, losses.index(s.loss.kind), s.validation_loss, -s.strength),
+        key=lambda s: (-round(s.validation_accuracy, 12), losses.index(s.loss.kind), s.validation_loss, -s.strength),
     )
     path = [s for s in solutions if (s.loss, s.class_weight) == (best.loss, best.class_weight)]
     error = 0.0 if math.isnan(best.standard_error) else best.standard_error
-    within = [s for s in path if s.validation_accuracy >= best.validation_accuracy - error]
+    within = [s for s in path if s.validation_accuracy >= best.validation_accuracy - error - _ROUNDING]
     modest = max(within, key=lambda s: s.strength)
     chosen = best if rule == "best" else modest
     others = [s.number for s in solutions if s is not chosen]

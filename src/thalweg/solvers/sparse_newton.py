@@ -83,6 +83,10 @@ class Point:
             step = _bias_step(member, scores)
             weights[:, -1] += step
             scores += step[:, None]
+        # A shift of all classes changes nothing but the digits that are left: none may gather over the steps.
+        shift = weights[:, -1].mean()
+        weights[:, -1] -= shift
+        scores -= shift
         p = softmax(scores, axis=0)
         pull = (p - member.own) * member.weighting
         gradient = np.empty_like(weights)
@@ -109,6 +113,7 @@ def newton_step(member: Member, point: Point, curvature: Curvature, most: int) -
     target = (-smooth * free).astype(np.float32)
     for careful in (False, True):
         change = _cycle(system, curvature, columns, target, weights, signs, free, careful)
+        change[:, -1] -= change[:, -1].mean()  # the bias, the last of the columns: see `Point.at`
         moved = np.concatenate([change @ rows.T for rows in _blocks(features)], axis=1)
         step = _search(member, point, columns, change, moved)
         if step is not None:
