@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         augmentation,
         averaging,
         data,
+        diagnostics,
         elsewhere,
         features,
         gradients,
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from thalweg.recipe import Recipe
     from thalweg.recipe_files import load_recipe, save_recipe
     from thalweg.run import Run, Trial
+    from thalweg.saved_run import load_run
     from thalweg.search import grid, sample
     from thalweg.sweeps import Interrupted, fit, sweep
     from thalweg.training import Halving
@@ -79,6 +81,7 @@ _HOMES = {
     "load": "data",
     "load_model": "artifacts",
     "load_recipe": "recipe_files",
+    "load_run": "saved_run",
     "log_uniform": "ranges",
     "path": "paths",
     "sample": "search",
@@ -91,6 +94,7 @@ _ROOMS = (
     "augmentation",
     "averaging",
     "data",
+    "diagnostics",
     "elsewhere",
     "features",
     "gradients",
@@ -132,6 +136,7 @@ __all__ = [
     "choice",
     "data",
     "default_space",
+    "diagnostics",
     "elsewhere",
     "features",
     "fit",
@@ -144,6 +149,7 @@ __all__ = [
     "load",
     "load_model",
     "load_recipe",
+    "load_run",
     "log_uniform",
     "losses",
     "models",

@@ -109,14 +109,16 @@ def run_record(run: Run) -> dict[str, Any]:
             "better": list(selection.better),
             "p_values": {str(number): p for number, p in selection.p_values.items()},
             "groups": [
-                {"trials": list(g.trials), "mean": g.mean, "spread": g.spread, "diverged": g.diverged}
+                {"trials": list(g.trials), "accuracies": list(g.accuracies), "mean": g.mean, "spread": g.spread,
+                 "diverged": g.diverged}
                 for g in selection.groups
             ],
         },
         "test": test_record(run.test),
+        "coordinates": [{"/".join(path): u for path, u in trial.coordinates.items()} for trial in run.trials],
         "messages": list(run.messages),
         "versions": run.versions,
-    }
+    }  # fmt: skip
 
 
 def test_record(test: Score | None) -> dict[str, Any] | None:
@@ -156,7 +158,7 @@ def _row(run: Run, trial: Trial) -> dict[str, Any]:
         "tied": selection is not None and trial.number in selection.tied,
         "p_value": "" if p is None else p,
         "cohort": trial.cohort,
-        "epochs": len(trial.history["data_loss"]),
+        "trained_epochs": len(trial.history["data_loss"]),
         "kept_epoch": trial.kept_epoch,
         **{name: float(trial.history[name][trial.kept_epoch - 1]) if trial.kept_epoch else "" for name in METRICS},
         **flatten(trial.recipe),

@@ -1,0 +1,53 @@
+"""Every check over a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from thalweg.diagnostics.base import Check, Diagnosis, examine
+from thalweg.diagnostics.case import make_case
+from thalweg.diagnostics.checks import CHECKS
+from thalweg.errors import UsageError, nearest
+from thalweg.paths.records import Path
+from thalweg.run import Run
+
+__all__ = ["diagnose"]
+
+
+def diagnose(
+    run: Run | Path,
+    data: Any = None,
+    *,
+    trial: int | None = None,
+    checks: Sequence[Check] | Sequence[str] | None = None,
+) -> Diagnosis:
+    """Run coded checks over a run, and return every check's finding, those not applicable too.
+
+    Arguments:
+        run: what `sweep`, `fit`, `path` or `load_run` returned.
+        data: the data of the run, for checks that look at examples or weights; without it these do not apply.
+        trial: which trial to look at; None: the winner.
+        checks: which checks, as objects or codes; None: all of `diagnostics.CHECKS`.
+
+    Raises UsageError for other data than the run's, a trial that is not there, or an unknown code.
+    """
+    case = make_case(run, data, trial)
+    if case.path is not None:
+        subject = f"a path of {len(case.path.solutions)} optima on {run.data.name}"
+    elif case.trial is None:
+        subject = f"a run on {run.data.name} that selected nothing"
+    else:
+        won = "the winner" if case.sweep is not None and case.sweep.best is case.trial else "not the winner"
+        subject = f"trial {case.trial.number} ({won}) of a run on {run.data.name}"
+    return examine(case, _checks(checks), subject)
+
+
+def _checks(asked: Sequence[Check] | Sequence[str] | None) -> tuple[Check, ...]:
+    known = {check.code: check for check in CHECKS}
+    found = []
+    for one in CHECKS if asked is None else asked:
+        if isinstance(one, str) and one not in known:
+            raise UsageError(f"there is no check {one!r}; there are {', '.join(known)}{nearest(one, tuple(known))}")
+        found.append(known[one] if isinstance(one, str) else one)
+    return tuple(found)
