@@ -29,6 +29,7 @@ for _order, (_name, _home, _help) in enumerate(
         ("sweep", "train", "Search recipes, select on validation, score the test split once, write the run folder."),
         ("fit", "train", "Train one recipe, score the test split once, write the run folder."),
         ("path", "path", "Fit certified optima for a range of penalty strengths, choose by cross-validation."),
+        ("diagnose", "diagnose", "Say why a run went as it did, and what to try next: coded checks with evidence."),
         ("gradcheck", "gradcheck", "Check a gradient: where it is wrong, how much, how sure that is."),
         ("predict", "use", "Predict the class of every example: a table of name and class on stdout."),
         ("score", "use", "Score a model on labelled data; classes are matched by name."),

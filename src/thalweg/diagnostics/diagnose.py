@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from thalweg.diagnostics.base import Check, Diagnosis, examine
-from thalweg.diagnostics.case import make_case
+from thalweg.diagnostics.case import Case, make_case
 from thalweg.diagnostics.checks import CHECKS
 from thalweg.errors import UsageError, nearest
 from thalweg.paths.records import Path
@@ -16,7 +16,7 @@ __all__ = ["diagnose"]
 
 
 def diagnose(
-    run: Run | Path,
+    run: Run | Path | Case,
     data: Any = None,
     *,
     trial: int | None = None,
@@ -25,22 +25,30 @@ def diagnose(
     """Run coded checks over a run, and return every check's finding, those not applicable too.
 
     Arguments:
-        run: what `sweep`, `fit`, `path` or `load_run` returned.
+        run: what `sweep`, `fit`, `path` or `load_run` returned; or a `Case` put together before.
         data: the data of the run, for checks that look at examples or weights; without it these do not apply.
         trial: which trial to look at; None: the winner.
         checks: which checks, as objects or codes; None: all of `diagnostics.CHECKS`.
 
     Raises UsageError for other data than the run's, a trial that is not there, or an unknown code.
     """
+    chosen = _checks(checks)
+    if isinstance(run, Case):
+        if data is not None or trial is not None:
+            raise UsageError("data and trial are settled in a Case: leave them out")
+        return examine(run, chosen, _subject(run))
     case = make_case(run, data, trial)
+    return examine(case, chosen, _subject(case))
+
+
+def _subject(case: Case) -> str:
+    name = case.run.data.name
     if case.path is not None:
-        subject = f"a path of {len(case.path.solutions)} optima on {run.data.name}"
-    elif case.trial is None:
-        subject = f"a run on {run.data.name} that selected nothing"
-    else:
-        won = "the winner" if case.sweep is not None and case.sweep.best is case.trial else "not the winner"
-        subject = f"trial {case.trial.number} ({won}) of a run on {run.data.name}"
-    return examine(case, _checks(checks), subject)
+        return f"a path of {len(case.path.solutions)} solutions on {name}"
+    if case.trial is None:
+        return f"a run on {name} that selected nothing"
+    won = "the winner" if case.run.best is case.trial else "not the winner"
+    return f"trial {case.trial.number} ({won}) of a run on {name}"
 
 
 def _checks(asked: Sequence[Check] | Sequence[str] | None) -> tuple[Check, ...]:

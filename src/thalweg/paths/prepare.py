@@ -13,7 +13,7 @@ from thalweg.errors import DataError, UsageError
 from thalweg.paths.job import Job
 from thalweg.paths.weightings import check_class_weight, read_example_weights
 
-__all__ = ["prepare", "training_examples"]
+__all__ = ["hold_out", "prepare", "training_examples"]
 
 
 def prepare(loaded: Dataset, example_weights: Any, job: Job) -> Dataset:
@@ -24,15 +24,18 @@ def prepare(loaded: Dataset, example_weights: Any, job: Job) -> Dataset:
     if example_weights is not None:
         weights = read_example_weights(example_weights, len(loaded.train))
         loaded = replace(loaded, train=replace(loaded.train, weights=weights))
-    dataset = loaded
     if job.folds and loaded.test is None:
-        # The training examples that a validation split would be cut from are the folds'.
-        whole = loaded if loaded.validation is not None else replace(loaded, validation=loaded.train)
-        cut = split_dataset(whole, test=job.test, seed=job.seed)
-        dataset = replace(cut, validation=loaded.validation)
-    elif job.test:
+        return hold_out(loaded, job.test, job.seed)
+    if job.test:
         raise UsageError(f"test is {job.test!r}, but the data brings its own test split; leave it out")
-    return dataset
+    return loaded
+
+
+def hold_out(loaded: Dataset, test: float | None, seed: int) -> Dataset:
+    """Cut a test split off data that brings none; a validation split is left to the folds."""
+    # The training examples that a validation split would be cut from are the folds'.
+    whole = loaded if loaded.validation is not None else replace(loaded, validation=loaded.train)
+    return replace(split_dataset(whole, test=test, seed=seed), validation=loaded.validation)
 
 
 def training_examples(dataset: Dataset) -> Split:
