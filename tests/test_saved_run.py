@@ -55,6 +55,9 @@ def test_a_path_comes_back(penalty: str, tmp_path: Path) -> None:
         assert new.fold_accuracies == old.fold_accuracies
         np.testing.assert_array_equal(new.weights, old.weights)
     assert again.choice == path.choice
+    assert again.preprocessing.kind == path.preprocessing.kind
+    np.testing.assert_array_equal(again.preprocessing.shift, path.preprocessing.shift)
+    np.testing.assert_array_equal(again.preprocessing.scale, path.preprocessing.scale)
     assert again.test == path.test
 
 

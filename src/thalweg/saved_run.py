@@ -14,7 +14,9 @@ import numpy as np
 
 from thalweg.artifacts.model_file import load_model
 from thalweg.artifacts.run_folder import MARK
+from thalweg.data.preprocessing import Preprocessing
 from thalweg.errors import DataError, UsageError
+from thalweg.findings import Finding
 from thalweg.fitted import FittedModel, Score
 from thalweg.losses import Hinge, Softmax
 from thalweg.paths.records import Choice, PathSolution
@@ -90,7 +92,12 @@ def _sweep(folder: Path, record: dict[str, Any]) -> Run:
         refitted=record["best"] is not None and bool(record["best"]["refitted"]),
         test=_score(record["test"]),
         versions=record["versions"],
+        sanity=tuple(_finding(one) for one in record.get("sanity", ())),  # older runs have none
     )
+
+
+def _finding(record: dict[str, Any]) -> Finding:
+    return Finding(**{field.name: record[field.name] for field in dataclasses.fields(Finding)})
 
 
 def _space(folder: Path, encoded: Any) -> Recipe:
@@ -142,7 +149,7 @@ def _selection(record: dict[str, Any] | None) -> Selection | None:
 
 def _path(folder: Path, record: dict[str, Any]) -> PathRun:
     with np.load(folder / "solutions.npz", allow_pickle=False) as file:
-        arrays = {name: file[name] for name in ("strength", "weights", "bias", "value", "bound")}
+        arrays = {name: file[name] for name in file.files}
     beta = record["settings"]["beta"]
     solutions = tuple(_solution(row, number, arrays, beta) for number, row in enumerate(record["path"]))
     return PathRun(
@@ -154,6 +161,7 @@ def _path(folder: Path, record: dict[str, Any]) -> PathRun:
         messages=tuple(record["messages"]),
         interrupted=bool(record["interrupted"]),
         choice=_choice(record["choice"], record["edges"]),
+        preprocessing=Preprocessing(record["data"]["preprocessing"], arrays["shift"], arrays["scale"]),
         model=_model(folder),
         test=_score(record["test"]),
         versions=record["versions"],

@@ -121,8 +121,8 @@ def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     except FileNotFoundError:
         if (path.parent / "run.json").exists():
             raise DataError(
-                f"the run in {path.parent} chose no model: it was interrupted, or is a path of several strengths "
-                "without folds; run it again, with folds"
+                f"the run in {path.parent} chose no model: either it was stopped (run it to its end), or it is a path "
+                "of several strengths without folds (run it with folds)"
             ) from None
         raise DataError(f"there is no model file {path}; give a run folder or its model.safetensors") from None
     except (OSError, SafetensorError) as error:

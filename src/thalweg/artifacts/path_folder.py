@@ -4,7 +4,7 @@
   fingerprint, versions, seed), the choice, and every solution's certificate;
 - ``solutions.csv``: a row a solution;
 - ``solutions.npz``: ``strength`` (n,), ``weights`` (n, classes, features), ``bias``
-  (n, classes), ``value`` and ``bound`` (n,), for preprocessed features;
+  (n, classes), ``value`` and ``bound`` (n,), for features (x − ``shift``) · ``scale``;
 - ``model.safetensors``: the chosen model, absent where nothing was chosen;
 - ``code/train_sklearn.py``: scikit-learn code with the same optimum (see `elsewhere`), present where the model is.
 """
@@ -23,6 +23,7 @@ from thalweg.artifacts.model_file import serialise_model
 from thalweg.artifacts.run_folder import MARK, finite, test_record, write_code
 from thalweg.atomic import new_folder
 from thalweg.recipe_files import encode
+from thalweg.solvers.solution import CONVERGED
 
 if TYPE_CHECKING:
     from thalweg.paths import Path as PathRun
@@ -59,12 +60,15 @@ def path_summary(path: PathRun, folder: str | Path | None = None) -> dict[str, A
         if best is None
         else {
             **_row(path, best),
+            "certified": best.status == CONVERGED,
             "test_accuracy": None if path.test is None else path.test.accuracy,
             "test_interval": None if path.test is None else list(path.test.interval),
         },
         "one_standard_error": None if path.choice is None else path.choice.one_standard_error,
         "tied": [] if path.choice is None else list(path.choice.tied),
         "edges": [] if path.choice is None else list(path.choice.edges),
+        "left_out": [] if path.choice is None else list(path.choice.left_out),
+        "caveats": [] if path.choice is None else list(path.choice.caveats),
         "interrupted": path.interrupted,
     }
     return finite(summary)
@@ -93,6 +97,10 @@ def path_record(path: PathRun) -> dict[str, Any]:
             "one_standard_error": choice.one_standard_error,
             "tied": list(choice.tied),
             "p_values": {str(number): p for number, p in choice.p_values.items()},
+            "left_out": list(choice.left_out),
+            "limit": choice.limit,
+            "proven": choice.proven,
+            "caveats": list(choice.caveats),
         },
         "test": test_record(path.test),
         "messages": list(path.messages),
@@ -138,4 +146,5 @@ def _row(path: PathRun, solution: PathSolution) -> dict[str, Any]:
 
 def _arrays(path: PathRun) -> dict[str, np.ndarray]:
     names = ("strength", "weights", "bias", "value", "bound")
-    return {name: np.asarray([getattr(solution, name) for solution in path.solutions]) for name in names}
+    arrays = {name: np.asarray([getattr(solution, name) for solution in path.solutions]) for name in names}
+    return arrays | {"shift": path.preprocessing.shift, "scale": path.preprocessing.scale}

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
-from cyclopts import Parameter
+from cyclopts import Parameter, Token
 
 from thalweg.artifacts import path_summary
 from thalweg.cli.options import Reading, Track
@@ -14,12 +15,25 @@ from thalweg.cli.path_output import print_path
 from thalweg.cli.progress import ProgressLine
 from thalweg.cli.work import carry_out
 from thalweg.data import Dataset
+from thalweg.errors import UsageError
 from thalweg.losses import Hinge, Softmax
 from thalweg.paths import Path as PathRun
 from thalweg.paths import PathProgress
 from thalweg.paths import path as fit_path
 from thalweg.paths.job import Job
 from thalweg.tracking import parse_trackers
+
+
+def _whole(kind: Any, tokens: Sequence[Token]) -> int:
+    """Read a whole number; the command line's own reader would round 2.5 to 2."""
+    text = tokens[0].value
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is no whole number") from None
+
+
+Whole: TypeAlias = Annotated[int, Parameter(converter=_whole)]
 
 _LOSSES = {"softmax": (Softmax(),), "hinge": (Hinge(),), "both": (Softmax(), Hinge())}
 _CLASS_WEIGHTS: dict[str, Any] = {"none": None, "balanced": "balanced", "both": (None, "balanced")}
@@ -29,17 +43,17 @@ def path(
     data: str,
     *,
     strengths: str = "45",
-    folds: int = 5,
+    folds: Whole = 5,
     loss: Literal["softmax", "hinge", "both"] = "softmax",
     penalty: Literal["l2", "l1", "elastic_net"] = "l2",
-    beta: float = 0.5,
+    beta: float | None = None,
     class_weight: Literal["none", "balanced", "both"] = "none",
     select: Literal["best", "one-standard-error"] = "best",
     tolerance: float | None = None,
-    iterations: int = 5000,
+    iterations: Whole = 5000,
     preprocessing: Literal["auto", "center", "standardize", "scale", "none"] = "auto",
     test: float | None = None,
-    seed: int = 0,
+    seed: Whole = 0,
     features: str | None = None,
     features_cache: Path = Path("runs/features"),
     track: Track = None,
@@ -59,7 +73,8 @@ def path(
         A folder, archive, .npz, .npy, .csv, .parquet, CIFAR binary or IDX file, or a name: digits, rings, xor, modes or
         polynomial.
     strengths
-        How many, from where the weights vanish down; or LOW:HIGH:COUNT, such as 1e-6:1e2:45; or one strength, as 1e-3.
+        How many, from where the weights vanish down; or LOW:HIGH:COUNT, such as 1e-6:1e2:45; or one strength, with a
+        point or an exponent: 1.0 is a strength, 1 a count.
     folds
         Of the cross-validation; 0 fits all examples and chooses nothing.
     loss
@@ -67,7 +82,7 @@ def path(
     penalty
         Which penalty; "l1" and "elastic_net" leave real zeros.
     beta
-        The elastic net's share of L2: strength × sum(beta × w² + |w|).
+        The elastic net's share of L2, strength × sum(beta × w² + |w|); by default 0.5.
     class_weight
         "balanced" gives every class the same total weight; "both" tries with and without.
     select
@@ -95,12 +110,16 @@ def path(
     json
         Print one JSON object and nothing else on stdout.
     """
+    if beta is not None and penalty != "elastic_net":
+        raise UsageError(
+            f"--beta is {beta:g}, which only the elastic net has: give --penalty elastic_net, or leave it out"
+        )
     options: dict[str, Any] = {
         "strengths": strengths,
         "folds": folds,
         "loss": _LOSSES[loss],
         "penalty": penalty,
-        "beta": beta,
+        "beta": 0.5 if beta is None else beta,
         "class_weight": _CLASS_WEIGHTS[class_weight],
         "selection": select,
         "tolerance": tolerance,

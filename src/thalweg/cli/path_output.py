@@ -26,9 +26,10 @@ def print_path(path: PathRun, folder: Path | None) -> None:
     if path.best is not None:
         _print_choice(console, path, path.best)
     elif path.interrupted:
-        console.print("interrupted: nothing was chosen, and the test split was not scored; what was done is saved")
+        console.print("stopped early: nothing was chosen, and the test split was not scored; what was done is saved")
     else:
-        console.print("without folds nothing is chosen, and no test split is held out")
+        what = "the model is the one solution" if path.model is not None else "nothing is chosen"
+        console.print(f"without folds {what}, and no test split is held out")
     console.print(_certificates(path))
     for message in path.messages:
         console.print(Text(f"note: {message}"))
@@ -57,10 +58,13 @@ def _print_choice(console: Console, path: PathRun, best: PathSolution) -> None:
         )
     else:
         console.print("no test split was held out: nothing says how well it does on examples it has not met")
-    console.print(
-        f"a paired test on the held-out examples (McNemar, Holm) cannot tell it from {len(path.tied)} of "
-        f"{len(path.solutions) - 1} others"
-    )
+    if others := len(path.choice.p_values):
+        console.print(
+            f"a paired test on the held-out examples (McNemar, Holm) cannot tell it from {len(path.tied)} of "
+            f"{others} other{'s' * (others > 1)}"
+        )
+    for caveat in path.choice.caveats:
+        console.print(Text(f"warning: {caveat}", style="bold"))
     for edge in path.choice.edges:
         console.print(Text(f"note: {edge}"))
 
@@ -104,12 +108,16 @@ def _table(path: PathRun, width: int) -> Table:
     for name in ("loss", "non-zero", "gap ≤"):
         if _width(columns) > width:
             columns.pop(name, None)
-    table = Table(box=box.SIMPLE_HEAD, title=f"{len(path.solutions)} optima{_omitted(path)}", title_justify="left")
+    table = Table(box=box.SIMPLE_HEAD, title=f"{_optima(len(path.solutions))}{_omitted(path)}", title_justify="left")
     for name in columns:
         table.add_column(name, justify="right" if name else "left", no_wrap=True)
     for row in zip(*columns.values(), strict=True):
         table.add_row(*(Text(shown(cell)) for cell in row))
     return table
+
+
+def _optima(count: int) -> str:
+    return "1 optimum" if count == 1 else f"{count} optima"
 
 
 def _width(columns: dict[str, list[str]]) -> int:
@@ -145,6 +153,8 @@ def _note(path: PathRun, solution: PathSolution) -> str:
             notes.append("chosen")
         elif solution.number in path.choice.tied:
             notes.append("tied")
+        elif solution.number in path.choice.left_out:
+            notes.append("left out")
         if solution.number == path.choice.one_standard_error != path.choice.chosen:
             notes.append("1 s.e.")
     return ", ".join(notes)

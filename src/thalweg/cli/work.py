@@ -15,7 +15,6 @@ from thalweg.cli.options import Reading
 from thalweg.cli.progress import ProgressLine
 from thalweg.cli.saving import save
 from thalweg.data import Dataset
-from thalweg.errors import ThalwegError
 from thalweg.paths import Path as PathRun
 from thalweg.run import Run
 from thalweg.sweeps import Interrupted
@@ -72,11 +71,11 @@ def carry_out(
             overwrite = True
         finish(told(stopped.run))
         return 130
-    except ThalwegError as error:
+    except Exception as error:
         line.clear()
-        if error.run is not None:
-            saved = save(told(error.run), folder, overwrite)
-            print(f"what was trained is saved in {saved}", file=sys.stderr)
+        if (done := getattr(error, "run", None)) is not None:
+            saved = save(told(done), folder, overwrite)
+            print(f"what was done before the error is saved in {saved}", file=sys.stderr)
         raise
     line.clear()
     finish(told(result))

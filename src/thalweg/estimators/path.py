@@ -110,6 +110,8 @@ class PathClassifier(Classifier):
                 ConvergenceWarning,
                 stacklevel=2,
             )
+        if found.choice is not None and not found.choice.proven:
+            warnings.warn("; ".join(found.choice.caveats), ConvergenceWarning, stacklevel=2)
         self.strength_ = best.strength
         self.C_ = None if self.penalty == "elastic_net" else 1 / (self._scale(given) * best.strength)
         self.strengths_ = np.array([one.strength for one in found.solutions])
@@ -142,7 +144,7 @@ class PathClassifier(Classifier):
 
     def _raw(self, best: PathSolution) -> tuple[np.ndarray, np.ndarray]:
         """Return the solution's float64 weights and bias, for features as they come."""
-        prepared = self.model_.preprocessing
+        prepared = self.path_.preprocessing
         ones = np.ones(self.model_.feature_shape)
         weights = best.weights * (prepared.scale * ones)
         return weights, best.bias - weights @ (prepared.shift * ones)

@@ -13,16 +13,18 @@ import numpy as np
 
 from thalweg.data import Dataset, Split, load
 from thalweg.data.preprocessing import fit_preprocessing
-from thalweg.errors import DataError, ThalwegError
+from thalweg.errors import DataError
 from thalweg.extraction import View, extract
 from thalweg.fitted import FittedModel
-from thalweg.paths.choose import choose
-from thalweg.paths.features import centre
+from thalweg.paths.caveats import caveats
+from thalweg.paths.choose import KNOWN, choose
+from thalweg.paths.features import Centred, centre
 from thalweg.paths.job import Job, Loss
 from thalweg.paths.prepare import prepare, training_examples
 from thalweg.paths.records import Path, PathProgress, PathSolution
 from thalweg.paths.solutions import Found, complaints
 from thalweg.paths.solving import solve_all
+from thalweg.paths.strengths import note_on
 from thalweg.paths.weightings import ClassWeight
 from thalweg.recipe import FULL_BATCH, Recipe
 from thalweg.recipe_files import Named
@@ -69,13 +71,14 @@ def path(
         beta: the elastic net's share of L2: R = Σ (β W² + |W|); ½ is scikit-learn's l1_ratio ½.
         strengths: a count, numbers, or ``"low:high:count"``. A count runs from the
             strength at which the weights vanish (with L2: have shrunk to a hundredth)
-            down to 1e-8 of it with L2, 1e-3 with L1 and elastic net.
+            down to 1e-8 of it with L2 (the hinge: 1e-5), 1e-3 with L1 and elastic net; a count of 1 is that strength.
         folds: of the cross-validation, stratified; 0 fits all examples, holds
             none out, not even a test split, and chooses nothing (one strength alone still makes a model).
         class_weight: None, ``"balanced"``, a mapping of class names to weights, or several to choose among.
         example_weights: (N,) weights of the data's training examples; None weighs all alike.
         selection: ``best`` cross-validated accuracy, or ``one-standard-error``: the
-            strongest penalty within a standard error of it.
+            strongest penalty within a standard error of it. Solutions that are not known to
+            within 1e-2 of their value (or the tolerance, if larger), folds included, take no part.
         tolerance: the relative gap, bound / value, to reach. By default 1e-6
             for softmax with L2, 1e-4 with L1 or elastic net, 1e-3 for the hinge.
         iterations: at most, of the solver, for each optimum.
@@ -91,7 +94,7 @@ def path(
             `tracking.MLflow`.
 
     Raises UsageError and DataError for arguments and data that cannot serve, and
-    `Interrupted` (with the path so far) on Ctrl-C.
+    `Interrupted` (with the path so far) on Ctrl-C. Whatever else ends the work carries the path so far as ``run``.
     """
     started = time.perf_counter()
     job = Job.of(
@@ -120,18 +123,22 @@ def path(
             settings=_settings(job, training, found),
             data=summarise_data(loaded, dataset, [seen.preprocessing], {"train": len(training.features)}),
             seconds={"load": loaded_at - started, "solve": solved_at - loaded_at, "total": solved_at - started},
-            messages=(*([seen.note] if seen.note else []), *complaints(found.solutions)),
-            interrupted=stop.requested,
+            messages=_messages(job, seen, found),
+            preprocessing=seen.preprocessing,
+            interrupted=stop.requested or found.failure is not None,
             versions=run_versions(),
         )
+        if found.failure is not None:
+            _hand_over(result, found.failure)
+            raise found.failure
         if job.folds and not stop.requested:
             try:
-                result = _conclude(result, job, found, seen)
-            except ThalwegError as error:
-                error.run = result
+                result = _conclude(result, job, found, seen, matrix)
+            except Exception as error:
+                _hand_over(result, error)
                 raise
         elif len(result.solutions) == 1 and not stop.requested:
-            result = replace(result, model=_model(result, job, result.solutions[0], seen))
+            result = replace(result, model=_model(result, job, result.solutions[0], seen, matrix))
     result.seconds["total"] = time.perf_counter() - started
     result = track_path(result, trackers)
     if result.interrupted:
@@ -157,27 +164,42 @@ def _seen(
     return View(job.features, state, dataset, prepared, note), training
 
 
-def _conclude(result: Path, job: Job, found: Found, seen: View) -> Path:
+def _messages(job: Job, seen: View, found: Found) -> tuple[str, ...]:
+    failure = found.failure
+    ended = "" if failure is None else f"an error ended the work early ({type(failure).__name__}: {failure})"
+    notes = (seen.note, note_on(job.strengths, found.strengths), ended)
+    return (*filter(None, notes), *complaints(found.solutions))
+
+
+def _hand_over(result: Path, error: Exception) -> None:
+    """Let an error carry what was done before it, for whoever catches it to save."""
+    error.run = result  # type: ignore[attr-defined]
+
+
+def _conclude(result: Path, job: Job, found: Found, seen: View, matrix: Centred) -> Path:
     """Choose, make the model, and score the test split once."""
-    finite = [s for s in result.solutions if np.isfinite(s.validation_loss) and np.isfinite(s.bound)]
-    if not finite:
+    if not any(np.isfinite(s.validation_loss) and np.isfinite(s.bound) for s in result.solutions):
         low, high = min(found.strengths), max(found.strengths)
         raise DataError(
             f"no solution has a finite loss on the held-out examples: the strengths ({low:.3g} to {high:.3g}) are too "
             "small for these features, or the features too badly scaled"
         )
-    choice = choose(finite, found.correct, job.selection)
-    model = _model(result, job, result.solutions[choice.chosen], seen)
+    choice = choose(result.solutions, found.correct, job.selection, limit=max(KNOWN, result.tolerance))
+    tolerance = found.tolerances[result.solutions[choice.chosen].loss.kind]
+    choice = replace(choice, caveats=caveats(choice, result.solutions, tolerance))
+    model = _model(result, job, result.solutions[choice.chosen], seen, matrix)
     test = None if seen.dataset.test is None else model.score_seen(seen.dataset.test)
     return replace(result, choice=choice, model=model, test=test)
 
 
-def _model(result: Path, job: Job, best: PathSolution, seen: View) -> FittedModel:
+def _model(result: Path, job: Job, best: PathSolution, seen: View, matrix: Centred) -> FittedModel:
+    shape = seen.dataset.train.features.shape[1:]
+    preprocessing, bias = matrix.absorb(seen.preprocessing, shape, best.weights, best.bias)
     return FittedModel(
         recipe=_recipe(job, best, result.tolerance),
-        params={"bias": best.bias.astype(np.float32), "weight": best.weights.astype(np.float32)},
+        params={"bias": bias.astype(np.float32), "weight": best.weights.astype(np.float32)},
         model_state={},
-        preprocessing=seen.preprocessing,
+        preprocessing=preprocessing,
         classes=result.data.classes,
         feature_shape=result.data.feature_shape,
         feature_dtype=result.data.feature_dtype,

@@ -23,6 +23,8 @@ __all__ = ["Job", "Loss"]
 
 Loss = Softmax | Hinge
 
+_BETA = 0.5  # the default, which says nothing about what was meant
+
 
 @dataclass(frozen=True)
 class Job:
@@ -62,6 +64,10 @@ class Job:
     ) -> Job:
         """Check what `path` was given, as far as that can be done without the data."""
         check_number("path", "beta", beta, above=0)
+        if beta != _BETA and penalty in PENALTIES and penalty != "elastic_net":
+            raise UsageError(
+                f"beta is {beta!r}, which only the elastic net has: the penalty is {penalty}; leave it out"
+            )
         if tolerance is not None:
             check_number("path", "tolerance", tolerance, above=0, below=1)
         check_integer("path", "iterations", iterations, least=1)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from thalweg.artifacts.path_folder import save_path
+from thalweg.data.preprocessing import Preprocessing
 from thalweg.fitted import FittedModel, Score
 from thalweg.losses import Hinge, Softmax
 from thalweg.penalties import Penalty
@@ -52,6 +53,12 @@ class PathSolution:
         return self.bound / self.value
 
     @property
+    def worst_bound(self) -> float:
+        """The largest relative bound of its own optimum and its folds'; infinite where one of them is NaN."""
+        bounds = np.asarray([self.relative_bound, *self.fold_bounds])
+        return float("inf") if np.isnan(bounds).any() else float(bounds.max())
+
+    @property
     def nonzeros(self) -> int:
         """How many weights are not exactly 0."""
         return int(np.count_nonzero(self.weights))
@@ -74,7 +81,12 @@ class PathSolution:
 
 @dataclass(frozen=True)
 class Choice:
-    """Which solution was chosen, by number, and what the evidence says about the others."""
+    """Which solution was chosen, by number, and what the evidence says about the others.
+
+    Solutions whose optimum, or a fold's, is not known to within ``limit`` of its
+    value were left out: their held-out accuracy says little. ``caveats`` says so in words, and what
+    of the chosen solution is not certified to the tolerance.
+    """
 
     best: int  # the highest cross-validated accuracy
     one_standard_error: int  # the strongest penalty within a standard error of it
@@ -83,6 +95,10 @@ class Choice:
     tied: tuple[int, ...]  # those that a paired test cannot tell from the chosen one
     p_values: dict[int, float]
     edges: tuple[str, ...]
+    left_out: tuple[int, ...] = ()
+    limit: float = 1e-2
+    proven: bool = True  # False where no solution is known so well, and all took part
+    caveats: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -105,9 +121,10 @@ class Path:
     """The result of `path`.
 
     ``solutions`` run from the strongest penalty down, for each loss and class
-    weighting in turn. ``choice``, ``model`` (the chosen solution, fitted on all
-    training examples) and ``test`` (its only score on the test split) are None
-    without folds, and after an interruption.
+    weighting in turn, and act on the features that ``preprocessing`` makes. ``choice``,
+    ``model`` (the chosen solution, fitted on all training examples) and ``test`` (its only score on the test
+    split) are None without folds, and after an interruption. The model's own preprocessing also takes out offsets that
+    would cost its float32 scores their digits.
     """
 
     solutions: tuple[PathSolution, ...]
@@ -115,6 +132,7 @@ class Path:
     settings: dict[str, Any]
     data: DataSummary
     seconds: dict[str, float]
+    preprocessing: Preprocessing
     messages: tuple[str, ...] = ()
     interrupted: bool = False
     choice: Choice | None = None

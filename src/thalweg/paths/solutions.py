@@ -22,9 +22,14 @@ class Found:
 
     solutions: list[PathSolution]
     correct: np.ndarray  # (solutions, N)
-    tolerance: float
-    strengths: np.ndarray
+    tolerances: dict[str, float]  # by the kind of loss
+    strengths: np.ndarray  # of all losses, largest first
     spectrum: str
+    failure: Exception | None = None  # what ended the work early
+
+    @property
+    def tolerance(self) -> float:
+        return max(self.tolerances.values())
 
 
 def collect(

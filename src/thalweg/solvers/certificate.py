@@ -53,7 +53,7 @@ class Certificate:
     """What is known of T members' weights.
 
     ``bias`` (T, C) is the best one for the weights (for the hinge, as given);
-    ``value`` (T,) is the objective at both, ``bound`` (T,) is at least value − minimum.
+    ``value`` (T,) is the objective at both, ``bound`` (T,) is at least value − minimum, and at most the value.
     ``correct`` (T, N) says which examples the weights classify rightly, and
     ``held_out_loss`` (T,) is the mean loss over the examples of weight 0 (NaN
     where there are none): the scores are there anyway.
@@ -156,7 +156,8 @@ def _certify(
         gap = sums.loss - dual + _fenchel_young(W, mixed, value, ridge, lasso) - np.sum(mixed * W, (1, 2))
     # A gap is never negative but by rounding: where it is, by more than that, the numbers prove nothing.
     bound = np.where(gap < -1e-9 * value, np.inf, np.maximum(gap, 0)) + _ROUNDING * value
-    return Certificate(b, value, bound, sums.correct, sums.held_out)
+    # Neither loss nor penalty is ever negative, so the minimum is not: the value itself is a bound.
+    return Certificate(b, value, np.fmin(bound, value), sums.correct, sums.held_out)
 
 
 def _mix(share: np.ndarray, own: np.ndarray, constant: np.ndarray) -> np.ndarray:

@@ -23,7 +23,7 @@ import numpy as np
 from thalweg.precision import double
 from thalweg.solvers.certificate import Certificate, certify
 from thalweg.solvers.hinge_step import Control, Data, Point, Report, begin, step
-from thalweg.solvers.optima import Optima, Watch, statuses
+from thalweg.solvers.optima import Optima, Watch, deliver, statuses
 from thalweg.solvers.problem import Problem
 from thalweg.solvers.spectrum import Spectrum
 
@@ -52,12 +52,16 @@ def solve_hinge(
     carries tolerances down to about 1e-5. Few features beside many examples at a
     weak penalty are the slow case: some thousand iterations, each of them cheap.
     """
+    failure = None
     with double():
         run = _Run(problem, _data(problem, spectrum), tolerance, iterations)
-        run.solve(watch)
+        try:
+            run.solve(watch)
+        except Exception as error:  # the members that are done are worth more than the error
+            failure = error
     certificate = run.certificate()
     ends = statuses(certificate, run.iterations, tolerance=tolerance, limit=iterations, interrupted=run.unfinished)
-    return Optima(run.weights, certificate, ends, run.iterations)
+    return deliver(Optima(run.weights, certificate, ends, run.iterations), failure)
 
 
 def _data(problem: Problem, spectrum: Spectrum) -> Data:

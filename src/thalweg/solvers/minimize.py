@@ -51,7 +51,8 @@ class SmoothSolver(eqx.Module):
 
         Arguments:
             function: returns one real number; differentiable twice, by JAX.
-            start: the first weights, an array or a tree of arrays. Their precision
+            start: the first weights, an array (or a list of numbers, which becomes one) or a
+                tree of arrays. Their precision
                 is that of the whole computation: float32, or float64, which is
                 also what NumPy's and Python's own numbers are.
             args: whatever else the function takes. Hand over data here: an array
@@ -82,7 +83,7 @@ class SmoothSolver(eqx.Module):
         check_flag(owner, "batched", batched)
         if not callable(function):
             raise UsageError(f"{owner}: function is {function!r}; give a function of the weights")
-        start = _floats(owner, start)
+        start = _floats(owner, _listed(owner, start))
         leaves = jax.tree.leaves(start)
         members = _members(owner, leaves) if batched else None
         axes = _axes(owner, in_axes, len(args), batched)
@@ -135,6 +136,17 @@ def check_plain(owner: str, name: str, value: Any) -> None:
     """Raise a UsageError unless value is one number: a solver's settings are not searched over."""
     if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
         raise UsageError(f"{owner}: {name} is {value!r}; give one number")
+
+
+def _listed(owner: str, start: Any) -> Any:
+    """Return a list of numbers, or of lists of them, as the array that is meant; a list of arrays stays a tree."""
+    plain = all(isinstance(leaf, (int, float)) for leaf in jax.tree.leaves(start))
+    if not (plain and isinstance(start, (list, tuple))):
+        return start
+    try:
+        return np.asarray(start, np.float64)
+    except (TypeError, ValueError):
+        raise UsageError(f"{owner}: start is {start!r}, lists of different lengths; give an array") from None
 
 
 def _floats(owner: str, start: Any) -> Any:

@@ -10,7 +10,7 @@ import numpy as np
 from thalweg.solvers.certificate import Certificate
 from thalweg.solvers.solution import CONVERGED, INTERRUPTED, ITERATION_LIMIT, NOT_FINITE, STALLED
 
-__all__ = ["Optima", "Watch", "statuses"]
+__all__ = ["Optima", "Watch", "deliver", "rescued", "statuses"]
 
 Watch = Callable[[int], bool]  # told how many members are done; True stops the work
 
@@ -23,6 +23,20 @@ class Optima:
     certificate: Certificate = field(repr=False)
     statuses: tuple[str, ...]
     iterations: np.ndarray
+
+
+def deliver(optima: Optima, failure: Exception | None) -> Optima:
+    """Return the optima, or raise the error that cut the work short, with what was found for `rescued`."""
+    if failure is None:
+        return optima
+    failure.optima = optima  # type: ignore[attr-defined]
+    raise failure
+
+
+def rescued(error: Exception) -> Optima | None:
+    """Return what a solver had found when an error ended its work; None where it had not begun."""
+    found = getattr(error, "optima", None)
+    return found if isinstance(found, Optima) else None
 
 
 def statuses(

@@ -22,7 +22,7 @@ import numpy as np
 
 from thalweg.precision import double
 from thalweg.solvers.certificate import Certificate, certify
-from thalweg.solvers.optima import Optima, Watch, statuses
+from thalweg.solvers.optima import Optima, Watch, deliver, statuses
 from thalweg.solvers.problem import Problem
 from thalweg.solvers.softmax_step import Control, Data, State, begin, step
 from thalweg.solvers.spectrum import Spectrum
@@ -70,7 +70,10 @@ def solve_softmax(
             if not len(now):
                 continue
             before = run.weights[now].copy(), run.bias[now].copy()
-            run.solve(data, now, dtype, share * tolerance)
+            try:
+                run.solve(data, now, dtype, share * tolerance)
+            except Exception as error:  # the members that are done are worth more than the error
+                run.failure, run.stopped = error, True
             certificate = _keep_better(run, certificate, now, before)
             done = (certificate.relative <= tolerance) | (run.iterations >= iterations)
             left = left[~done[left]]
@@ -78,7 +81,7 @@ def solve_softmax(
                 break
     interrupted = np.full(len(problem), run.stopped)
     ends = statuses(certificate, run.iterations, tolerance=tolerance, limit=iterations, interrupted=interrupted)
-    return Optima(run.weights, certificate, ends, run.iterations)
+    return deliver(Optima(run.weights, certificate, ends, run.iterations), run.failure)
 
 
 def _representable(ridge: np.ndarray) -> np.ndarray:
@@ -91,7 +94,8 @@ def _of_nothing(problem: Problem) -> Certificate:
     bias = np.log(problem.class_shares())[problem.rows]
     nothing = np.full(len(problem), np.nan)
     correct = np.zeros((len(problem), problem.examples), bool)
-    return Certificate(bias, -np.sum(np.exp(bias) * bias, axis=1), nothing + np.inf, correct, nothing)
+    value = -np.sum(np.exp(bias) * bias, axis=1)
+    return Certificate(bias, value, value.copy(), correct, nothing)
 
 
 def _keep_better(
@@ -127,6 +131,7 @@ class _Run:
     limit: int
     watch: Watch | None = None
     stopped: bool = False
+    failure: Exception | None = None
     told: int = 0
 
     def solve(self, data: Data, members: np.ndarray, dtype: Any, aim: float) -> None:

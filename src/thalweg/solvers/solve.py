@@ -31,8 +31,8 @@ def check_solvable(loss: object, *, sparse: bool) -> None:
     """Raise a UsageError where a loss has no solver for a penalty that is, or holds, L1."""
     if sparse and isinstance(loss, Hinge):
         raise UsageError(
-            "the hinge with an L1 penalty has no solver with a certificate here: take losses.Softmax with L1, or "
-            "the hinge with L2; thalweg sweep trains the hinge with L1"
+            "the hinge with an L1 penalty has no solver with a certificate here: take the softmax with L1, or the "
+            "hinge with L2; thalweg sweep trains the hinge with L1"
         )
 
 
@@ -48,7 +48,8 @@ def solve(
 
     ``spectrum`` may be handed over where it is known already. ``watch`` is called
     with the number of members done, and stops the work by returning True: members
-    that were not done then have the status "interrupted".
+    that were not done then have the status "interrupted". An error that ends the work
+    carries the `Optima` so far as ``optima``.
     """
     tolerance = default_tolerance(problem) if tolerance is None else tolerance
     check_number("solve", "tolerance", tolerance, above=0, below=1)

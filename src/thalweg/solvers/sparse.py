@@ -20,7 +20,7 @@ from threadpoolctl import threadpool_limits
 from thalweg.errors import UsageError
 from thalweg.losses import Softmax
 from thalweg.solvers.certificate import certify
-from thalweg.solvers.optima import Optima, Watch, statuses
+from thalweg.solvers.optima import Optima, Watch, deliver, statuses
 from thalweg.solvers.problem import Problem
 from thalweg.solvers.sparse_curvature import Curvature
 from thalweg.solvers.sparse_newton import Columns, Member, Point, newton_step
@@ -58,12 +58,16 @@ def solve_sparse(
     if not np.all(problem.lasso > 0):
         raise UsageError("each member needs lasso > 0; members with a ridge alone are for the smooth solver")
     run = _Run(problem, _AIM * tolerance, iterations, watch, _begin(problem, start), start is not None)
-    run.all()
+    failure = None
+    try:
+        run.all()
+    except Exception as error:  # the members that are done are worth more than the error
+        failure = error
     weights = run.weights[:, :, :-1]
     certificate = certify(problem, weights, run.weights[:, :, -1])
     interrupted = np.full(len(problem), run.stop.is_set())
     ends = statuses(certificate, run.iterations, tolerance=tolerance, limit=iterations, interrupted=interrupted)
-    return Optima(weights, certificate, ends, run.iterations)
+    return deliver(Optima(weights, certificate, ends, run.iterations), failure)
 
 
 def _begin(problem: Problem, start: tuple[np.ndarray, np.ndarray] | None) -> np.ndarray:

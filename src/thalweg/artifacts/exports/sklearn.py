@@ -125,7 +125,7 @@ def _scaler(model: FittedModel) -> Any:
     from sklearn.preprocessing import StandardScaler
 
     preprocessing = model.preprocessing
-    if preprocessing.kind == "none":
+    if preprocessing.kind == "none" and not np.any(preprocessing.shift):
         return None
     shift, scale = (
         np.broadcast_to(np.asarray(a, np.float64), model.feature_shape).ravel()
