@@ -15,6 +15,7 @@ from thalweg.artifacts import load_model
 from thalweg.atomic import write_bytes
 from thalweg.cli.options import Reading
 from thalweg.cli.output import print_json, shown
+from thalweg.cli.progress import ProgressLine
 from thalweg.data import Dataset, Split, describe, match_channels, match_classes, match_features, summarize
 from thalweg.elsewhere import code_of_run
 from thalweg.errors import DataError, UsageError
@@ -76,6 +77,7 @@ def score(
     data: str,
     *,
     split: Which = "auto",
+    challenges: Annotated[bool, Parameter(negative="")] = False,
     json: Annotated[bool, Parameter(negative="")] = False,
     reading: Reading | None = None,
 ) -> int:
@@ -89,6 +91,8 @@ def score(
         Labelled data of the kind that the model was trained on.
     split
         Which part of the data; "auto" takes test where there is one, else all of it.
+    challenges
+        Score changed images too (light, shift, rotation, stretching, occlusion, clutter) and within-class spread.
     json
         Print one JSON object and nothing else on stdout.
     """
@@ -104,24 +108,41 @@ def score(
         )
     result = fitted.score(part)
     low, high = result.interval
+    table = _challenges(fitted, part) if challenges else None
     if json:
-        print_json(
-            {
-                "split": name,
-                "accuracy": result.accuracy,
-                "interval": [low, high],
-                "correct": result.correct,
-                "count": result.count,
-                "loss": result.loss,
-                "trained_on_this_data": seen,
-            }
-        )
+        content = {
+            "split": name,
+            "accuracy": result.accuracy,
+            "interval": [low, high],
+            "correct": result.correct,
+            "count": result.count,
+            "loss": result.loss,
+            "trained_on_this_data": seen,
+        }
+        print_json(content if table is None else content | {"challenges": table.as_dict()})
     else:
         print(
             f"accuracy {result.accuracy:.4f}, 95 % interval {low:.4f} to {high:.4f} "
             f"({result.correct} of {result.count} right, {name} split; mean loss {result.loss:.4f})"
         )
+        if table is not None:
+            print(f"\n{table}")
     return 0
+
+
+def _challenges(model: FittedModel, part: Split) -> Any:
+    """The table of the challenges that the examples allow; stderr names those that need images."""
+    from thalweg.diagnostics.challenge_list import KINDS
+    from thalweg.diagnostics.challenges import applicable, challenges
+
+    kinds = applicable(part)
+    if out := [kind for kind in KINDS if kind not in kinds]:
+        print(f"thalweg: the examples are no images, so these are left out: {', '.join(out)}", file=sys.stderr)
+    line = ProgressLine()
+    try:
+        return challenges(model, part, kinds=kinds, tell=line.report)
+    finally:
+        line.clear()
 
 
 def info(
@@ -219,7 +240,7 @@ def _run_info(folder: Path) -> tuple[dict[str, Any], str]:
         if best is not None and best["test_accuracy"] is not None:
             low, high = best["test_interval"]
             lines.append(f"test accuracy {best['test_accuracy']:.4f}, 95 % interval {low:.4f} to {high:.4f}")
-        lines.extend(f"note: {edge}" for edge in content["edges"])
+        lines.extend(f"note: {note}" for note in (*content.get("caveats", ()), *content["edges"]))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{folder / 'run.json'} is damaged ({type(error).__name__}: {error}); run it again") from error
     return content, "\n".join(shown(line) for line in lines)

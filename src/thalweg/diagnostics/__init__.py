@@ -1,8 +1,33 @@
-"""Why a run went as it did: coded checks, curvature, gradient noise, robustness."""
+"""Why a run went as it did: coded checks, curvature, gradient noise, robustness.
 
+>>> from thalweg import diagnostics
+>>> print(diagnostics.diagnose(run, data))  # doctest: +SKIP
+"""
+
+# All at once, not when first asked for: some functions share their name with the module they stand in.
 from thalweg.diagnostics.base import Check, Diagnosis
 from thalweg.diagnostics.case import Case, make_case
+from thalweg.diagnostics.challenges import ChallengeTable, challenges
 from thalweg.diagnostics.checks import CHECKS
 from thalweg.diagnostics.diagnose import diagnose
+from thalweg.diagnostics.noise import NoiseRecord, gradient_noise
+from thalweg.diagnostics.noise_history import NoiseHistory, noise_history
+from thalweg.diagnostics.scaling_records import ScalingRecord
+from thalweg.diagnostics.scaling_rule import scaling_rule
 
-__all__ = ["CHECKS", "Case", "Check", "Diagnosis", "diagnose", "make_case"]
+__all__ = [
+    "CHECKS",
+    "Case",
+    "ChallengeTable",
+    "Check",
+    "Diagnosis",
+    "NoiseHistory",
+    "NoiseRecord",
+    "ScalingRecord",
+    "challenges",
+    "diagnose",
+    "gradient_noise",
+    "make_case",
+    "noise_history",
+    "scaling_rule",
+]

@@ -5,10 +5,24 @@ Figures are made without pyplot, so none stays open and no window appears:
 `thalweg.views`.
 """
 
+from thalweg.plot.challenge_figure import challenge_sheet, challenges
 from thalweg.plot.field_figure import field
 from thalweg.plot.field_values import FieldRecord, field_record
+from thalweg.plot.noise_figure import noise
 from thalweg.plot.region_figure import decision_regions
+from thalweg.plot.scaling_figure import scaling_rule
 from thalweg.plot.template_figure import templates
 from thalweg.plot.weight_figure import weights
 
-__all__ = ["FieldRecord", "decision_regions", "field", "field_record", "templates", "weights"]
+__all__ = [
+    "FieldRecord",
+    "challenge_sheet",
+    "challenges",
+    "decision_regions",
+    "field",
+    "field_record",
+    "noise",
+    "scaling_rule",
+    "templates",
+    "weights",
+]
