@@ -5,24 +5,37 @@ Figures are made without pyplot, so none stays open and no window appears:
 `thalweg.views`.
 """
 
+from thalweg.plot.basin_figure import basins
 from thalweg.plot.challenge_figure import challenge_sheet, challenges
 from thalweg.plot.field_figure import field
 from thalweg.plot.field_values import FieldRecord, field_record
 from thalweg.plot.noise_figure import noise
+from thalweg.plot.race_animation import race_animation
+from thalweg.plot.race_curves import race_curves
+from thalweg.plot.race_figure import race, race_story
+from thalweg.plot.race_pictures import race_pictures
 from thalweg.plot.region_figure import decision_regions
 from thalweg.plot.scaling_figure import scaling_rule
+from thalweg.plot.stability_figure import stability
 from thalweg.plot.template_figure import templates
 from thalweg.plot.weight_figure import weights
 
 __all__ = [
     "FieldRecord",
+    "basins",
     "challenge_sheet",
     "challenges",
     "decision_regions",
     "field",
     "field_record",
     "noise",
+    "race",
+    "race_animation",
+    "race_curves",
+    "race_pictures",
+    "race_story",
     "scaling_rule",
+    "stability",
     "templates",
     "weights",
 ]

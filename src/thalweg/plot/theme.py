@@ -63,7 +63,7 @@ class Theme:
 
 _LIGHT = Theme("#ffffff", "#1f2328", "#c4c9cf", "#c23b22", _PALETTE)
 _DARK = Theme(
-    "#14171a", "#e6e8ea", "#4a5058", "#ff8f7a", ("#56B4E9", "#E69F00", "#2ec48d", "#e39ac4", "#8fb8ff", "#ff9d5c")
+    "#14171a", "#e6e8ea", "#4a5058", "#ff8f7a", ("#56B4E9", "#E69F00", "#2ec48d", "#e39ac4", "#F0E442", "#ff9d5c")
 )
 
 

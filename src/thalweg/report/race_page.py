@@ -1,0 +1,162 @@
+"""The interactive page of a race: one HTML file in which one moves the start and the rates."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import fields, is_dataclass
+from importlib import resources
+from typing import Any
+
+import jinja2
+import numpy as np
+from markupsafe import Markup
+
+from thalweg import landscapes
+from thalweg.landscapes import Landscape, Noisy, Quadratic, usual_start
+from thalweg.landscapes.records import STATUSES, Race
+from thalweg.landscapes.starts import REACH, frame_of
+from thalweg.plot.race_panel import backdrop, checked_start, last_step
+from thalweg.plot.theme import themed
+from thalweg.report.race_racers import live_racers
+
+__all__ = ["race_page"]
+
+_MOST = 1000  # points of a recorded way: more are not told apart on a screen
+_GRID = 61  # lines of the grid that stands for a landscape whose formula the page does not know
+_SCRIPTS = ("race_math.js", "race_draw.js", "race_views.js", "race_app.js")
+
+# Rates at which each rule shows what it does on each built-in landscape, within some hundred steps.
+_RULES = ("sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "newton")
+_RATES: dict[str, tuple[float, ...]] = {
+    "Quadratic": (0.15, 0.02, 0.02, 0.5, 0.05, 0.1, 0.5),
+    "Saddle": (0.05, 0.01, 0.01, 0.1, 0.03, 0.05, 0.2),
+    "MonkeySaddle": (0.02, 0.005, 0.005, 0.1, 0.02, 0.03, 0.2),
+    "Rosenbrock": (0.001, 0.0005, 0.001, 0.5, 0.02, 0.1, 0.5),
+    "Beale": (0.01, 0.005, 0.005, 0.5, 0.02, 0.1, 0.5),
+    "Himmelblau": (0.01, 0.003, 0.003, 0.5, 0.05, 0.2, 0.5),
+    "Rastrigin": (0.002, 0.001, 0.001, 0.5, 0.05, 0.2, 0.5),
+    "Hill": (5.0, 1.0, 1.0, 0.5, 0.1, 0.2, 0.2),
+}
+
+
+def race_page(record: Race, *, start: int = 0, racers: Sequence[Any] | None = None) -> str:
+    """Return an interactive page of a race, as the text of one HTML file.
+
+    It opens with the recorded race. Once one drags the start, or changes a rate, it runs optimizers itself, by the
+    formulas of `thalweg.optimizers` in double precision, on any of the built-in landscapes. The file asks no host
+    for anything, and its Content-Security-Policy forbids it to: it can be mailed, and opened from a disk.
+
+    Args:
+        record: a race; one of its starts is shown. On a landscape that is not built in the page shows the
+            recorded ways alone.
+        start: which start, 0 for the first.
+        racers: the optimizers of the race, in order. Those that the page can run (SGD, AdaGrad, RMSProp, Adam, at
+            a constant rate) then begin with their own numbers. By default the page brings its own seven.
+
+    Raises:
+        UsageError: no such start, or a landscape whose values are not finite within its bounds.
+    """
+    start = checked_start(record, start)
+    content = json.dumps(_content(record, start, racers), separators=(",", ":"), allow_nan=False)
+    script, css = "\n".join(_text(name) for name in _SCRIPTS), _text("race.css")
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    page: str = environment.from_string(_text("race.html")).render(
+        title=record.landscape.name,
+        reach=REACH,
+        policy=(
+            f"default-src 'none'; script-src '{_digest(script)}'; style-src '{_digest(css)}'; img-src data:; "
+            "base-uri 'none'; form-action 'none'"
+        ),
+        css=Markup(css),
+        script=Markup(script),
+        # Within a script element only "<" could end it, or begin a comment.
+        data=Markup(content.replace("<", "\\u003c")),
+    )
+    return page
+
+
+def _text(name: str) -> str:
+    return (resources.files("thalweg.report") / "templates" / name).read_text(encoding="utf-8")
+
+
+def _digest(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def _content(record: Race, start: int, racers: Sequence[Any] | None) -> dict[str, Any]:
+    noise = record.landscape.scale if isinstance(record.landscape, Noisy) else 0.0
+    return {
+        "landscapes": _landscapes(record, start),
+        "recorded": [_way(record, racer, start) for racer in range(len(record.names))],
+        "racers": live_racers(racers, record.names),
+        "start": [float(part) for part in record.positions[0, start, 0]],
+        "steps": min(record.steps, 5000),
+        "noise": noise,
+        "palette": {"light": themed(False).palette, "dark": themed(True).palette},
+    }
+
+
+def _landscapes(record: Race, start: int) -> list[dict[str, Any]]:
+    """Return the race's own landscape, then the other built-in ones with their defaults."""
+    beneath = record.landscape.landscape if isinstance(record.landscape, Noisy) else record.landscape
+    field = backdrop(record, start)
+    own = _landscape(beneath, field.name.split(", gradient noise")[0])
+    own |= {"own": True, "view": [[field.xs[0], field.xs[-1]], [field.ys[0], field.ys[-1]]]}
+    if own["kind"] is None:
+        places = [np.linspace(0, len(lines) - 1, _GRID).round().astype(int) for lines in (field.ys, field.xs)]
+        own["grid"] = {"values": _short(field.values[np.ix_(*places)])}
+    others = [getattr(landscapes, kind)() for kind in _RATES if kind != own["kind"]]
+    return [own, *(_landscape(one, one.name) for one in others)]
+
+
+def _landscape(one: Landscape, title: str) -> dict[str, Any]:
+    kind = type(one).__name__
+    known = kind in _RATES and type(one) is getattr(landscapes, kind)
+    minima = [list(map(float, minimum)) for minimum in one.minima]
+    bounds = [list(map(float, ends)) for ends in one.bounds]
+    return {
+        "kind": kind if known else None,
+        "title": title,
+        "parameters": {f.name: getattr(one, f.name) for f in fields(one)} if known and is_dataclass(one) else {},
+        "bounds": bounds,
+        "view": bounds,
+        "reach": frame_of(one)[1],
+        "minima": minima,
+        "lowest": float(np.min(one.value(np.array(minima)))) if minima else None,
+        "start": list(map(float, usual_start(one))),
+        "rates": _rates(one) if known else {},
+        "own": False,
+    }
+
+
+def _rates(one: Landscape) -> dict[str, float]:
+    """Return the rates to begin with: those of a built-in landscape's defaults, scaled to a quadratic's steepness."""
+    rates = dict(zip(_RULES, _RATES[type(one).__name__], strict=True))
+    if isinstance(one, Quadratic):
+        for rule in ("sgd", "momentum", "nesterov"):  # unstable above 2/κ; the others set their length themselves
+            rates[rule] = float(f"{10 * rates[rule] / one.condition:.2g}")
+    return rates
+
+
+def _way(record: Race, racer: int, start: int) -> dict[str, Any]:
+    """Return a racer's recorded way until it ended, thinned to what a screen shows."""
+    ended = int(record.ended[racer, start])
+    last = last_step(record, racer, start)
+    steps = np.unique(np.linspace(0, last, min(last + 1, _MOST)).round().astype(int))
+    return {
+        "name": record.names[racer],
+        "points": _short(record.positions[racer, start, steps]),
+        "values": _short(record.values[racer, start, steps]),
+        "steps": steps.tolist(),
+        "status": STATUSES[int(record.status[racer, start])],
+        "ended": ended,
+    }
+
+
+def _short(numbers: np.ndarray) -> Any:
+    """Return numbers as lists, with the eight digits that are more than a screen shows."""
+    flat = [float(f"{number:.8g}") for number in np.nan_to_num(np.asarray(numbers, np.float64)).ravel().tolist()]
+    return np.reshape(flat, np.shape(numbers)).tolist()
