@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from thalweg.errors import DataError, DivergedError, ThalwegError, UsageError
     from thalweg.fitted import FittedModel
     from thalweg.gradients import gradcheck, gradgradcheck
+    from thalweg.landscapes import race
     from thalweg.paths import PathSolution, path
     from thalweg.ranges import choice, integers, log_uniform, uniform
     from thalweg.recipe import Recipe
@@ -84,6 +85,7 @@ _HOMES = {
     "load_run": "saved_run",
     "log_uniform": "ranges",
     "path": "paths",
+    "race": "landscapes",
     "sample": "search",
     "save_recipe": "recipe_files",
     "sweep": "sweeps",
@@ -159,6 +161,7 @@ __all__ = [
     "paths",
     "penalties",
     "plot",
+    "race",
     "sample",
     "save_recipe",
     "schedules",

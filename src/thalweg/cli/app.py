@@ -31,6 +31,7 @@ for _order, (_name, _home, _help) in enumerate(
         ("path", "path", "Fit certified optima for a range of penalty strengths, choose by cross-validation."),
         ("diagnose", "diagnose", "Say why a run went as it did, and what to try next: coded checks with evidence."),
         ("gradcheck", "gradcheck", "Check a gradient: where it is wrong, how much, how sure that is."),
+        ("race", "race", "Race optimisers on a landscape: steps, values, distances, pictures."),
         ("predict", "use", "Predict the class of every example: a table of name and class on stdout."),
         ("score", "use", "Score a model on labelled data; classes are matched by name."),
         ("info", "use", "Say what is in a data set, a run folder or a model file."),
@@ -46,7 +47,8 @@ _OPTIONS = {
     "skip_bad=True": "--skip-bad",
     "skip_bad": "--skip-bad",
     "points=": "--points ",
-    "label=": "--label ",
+    "label=": "--label",
+    "folds=0": "--folds 0",
     "search='grid'": "--search grid",
 }
 

@@ -6,6 +6,7 @@ array([0., 0.])
 """
 
 from thalweg.landscapes.base import Landscape
+from thalweg.landscapes.basins import basins
 from thalweg.landscapes.functions import (
     Beale,
     Hill,
@@ -16,15 +17,35 @@ from thalweg.landscapes.functions import (
     Rosenbrock,
     Saddle,
 )
+from thalweg.landscapes.racing import race
+from thalweg.landscapes.records import BasinMap, Race, StabilityMap
+from thalweg.landscapes.stability import spectral_radius, stability, stability_boundary
+from thalweg.landscapes.starts import random_starts, usual_start
+from thalweg.landscapes.tuning import RATES, race_tuned
+from thalweg.landscapes.wrapped import Function, Noisy
 
 __all__ = [
+    "RATES",
+    "BasinMap",
     "Beale",
+    "Function",
     "Hill",
     "Himmelblau",
     "Landscape",
     "MonkeySaddle",
+    "Noisy",
     "Quadratic",
+    "Race",
     "Rastrigin",
     "Rosenbrock",
     "Saddle",
+    "StabilityMap",
+    "basins",
+    "race",
+    "race_tuned",
+    "random_starts",
+    "spectral_radius",
+    "stability",
+    "stability_boundary",
+    "usual_start",
 ]

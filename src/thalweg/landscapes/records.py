@@ -11,7 +11,7 @@ from thalweg.landscapes.base import Landscape
 __all__ = ["STATUSES", "BasinMap", "Race", "StabilityMap"]
 
 # How a racer ended, by its code in `Race.status`.
-STATUSES = ("running", "converged", "diverged")
+STATUSES = ("running", "converged", "diverged", "stalled")
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,7 +19,7 @@ class Race:
     """Optimizers (or solvers) from the same starts on one landscape, every step kept.
 
     R racers, S starts, T steps. ``positions`` (R, S, T + 1, 2) begins with the start; once a racer has
-    converged or diverged its last finite position is repeated. ``values`` (R, S, T + 1) is the noise-free f
+    converged, diverged or stalled (a solver that finds no lower point) its last finite position is repeated. ``values`` (R, S, T + 1) is the noise-free f
     there and ``gradient_norms`` (R, S, T + 1) the noise-free slope's norm; ``distances`` (R, S, T + 1) is that
     to the nearest known minimum, NaN where the landscape has none. ``status`` (R, S) indexes `STATUSES`,
     ``ended`` (R, S) is the number of steps taken until then (T where it is still running), and ``evaluations``

@@ -13,6 +13,7 @@ from thalweg.optimizers.rmsprop import RMSProp, RMSPropState
 from thalweg.optimizers.schedule_free import ScheduleFreeAdamW, ScheduleFreeSGD, ScheduleFreeState
 from thalweg.optimizers.sgd import SGD, SGDState
 from thalweg.optimizers.traits import traits
+from thalweg.optimizers.traits_table import traits_table
 
 __all__ = [
     "CONVENTIONS",
@@ -41,4 +42,5 @@ __all__ = [
     "Transformation",
     "as_optimizer",
     "traits",
+    "traits_table",
 ]

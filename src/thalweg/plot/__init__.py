@@ -7,15 +7,19 @@ Figures are made without pyplot, so none stays open and no window appears:
 
 from thalweg.plot.basin_figure import basins
 from thalweg.plot.challenge_figure import challenge_sheet, challenges
+from thalweg.plot.edge_figure import edge
 from thalweg.plot.field_figure import field
 from thalweg.plot.field_values import FieldRecord, field_record
+from thalweg.plot.newton_cost_figure import newton_cost
 from thalweg.plot.noise_figure import noise
+from thalweg.plot.plane_figure import plane
 from thalweg.plot.race_animation import race_animation
 from thalweg.plot.race_curves import race_curves
 from thalweg.plot.race_figure import race, race_story
 from thalweg.plot.race_pictures import race_pictures
 from thalweg.plot.region_figure import decision_regions
 from thalweg.plot.scaling_figure import scaling_rule
+from thalweg.plot.spectrum_figure import spectrum
 from thalweg.plot.stability_figure import stability
 from thalweg.plot.template_figure import templates
 from thalweg.plot.weight_figure import weights
@@ -26,15 +30,19 @@ __all__ = [
     "challenge_sheet",
     "challenges",
     "decision_regions",
+    "edge",
     "field",
     "field_record",
+    "newton_cost",
     "noise",
+    "plane",
     "race",
     "race_animation",
     "race_curves",
     "race_pictures",
     "race_story",
     "scaling_rule",
+    "spectrum",
     "stability",
     "templates",
     "weights",

@@ -63,8 +63,8 @@ def checked_start(record: Race, start: Any) -> int:
 def last_step(record: Race, racer: int, start: int) -> int:
     """Return the last step that is drawn.
 
-    The step by which a racer diverged is cut to a finite length, which may lead it back into the middle: where it
-    had left the bounds before, that step is left out.
+    The step by which a racer diverged may lead right through the middle: where it had left the bounds before, that
+    step is left out.
     """
     ended = int(record.ended[racer, start])
     if STATUSES[int(record.status[racer, start])] != "diverged" or ended < 1:

@@ -40,7 +40,10 @@ from jax import lax
 from thalweg.solvers.line_search import Point, noise, search
 from thalweg.solvers.solution import CONVERGED, ITERATION_LIMIT, NO_OPTIMUM, NOT_FINITE, STALLED
 
-__all__ = ["OUTCOMES", "Direction", "Method", "Objective", "Result", "first_step", "minimize", "when"]
+__all__ = [
+    "OUTCOMES", "Direction", "Method", "Objective", "Result", "State", "begin", "first_step", "minimize", "step",
+    "when",
+]  # fmt: skip
 
 RUNNING = 0
 OUTCOMES = (ITERATION_LIMIT, CONVERGED, STALLED, NO_OPTIMUM, NOT_FINITE)  # a member still running ran out of steps
@@ -151,13 +154,24 @@ class Result(NamedTuple):
 
 def minimize(objective: Objective, method: Method, iterations: jax.Array) -> Result:
     """Run the method from objective.start until it converges, fails, or has taken that many steps."""
+    last = lax.while_loop(
+        lambda state: (state.status == RUNNING) & (state.iterations < iterations),
+        lambda state: step(objective, method, iterations, state),
+        begin(objective, method),
+    )
+    weights, value, _ = last.point
+    return Result(weights, value, objective.bound(last.point), last.status, last.iterations, last.evaluations)
+
+
+def begin(objective: Objective, method: Method) -> State:
+    """Return where the method stands before its first step."""
     value, gradient = objective.evaluate(objective.start)
     point = Point(objective.start, value, gradient)
     zero = jnp.zeros((), jnp.int32)
     finite = jnp.isfinite(value) & jnp.all(jnp.isfinite(gradient)) & jnp.all(jnp.isfinite(objective.start))
     status = jnp.where(finite, jnp.where(objective.proven(point), _CONVERGED, RUNNING), _NOT_FINITE).astype(jnp.int32)
     size = jnp.linalg.norm(gradient)
-    first = State(
+    return State(
         point,
         method.init(objective, point),
         status,
@@ -169,16 +183,10 @@ def minimize(objective: Objective, method: Method, iterations: jax.Array) -> Res
         jnp.zeros_like(size),
         objective.start,
     )
-    last = lax.while_loop(
-        lambda state: (state.status == RUNNING) & (state.iterations < iterations),
-        lambda state: _step(objective, method, iterations, state),
-        first,
-    )
-    weights, value, _ = last.point
-    return Result(weights, value, objective.bound(last.point), last.status, last.iterations, last.evaluations)
 
 
-def _step(objective: Objective, method: Method, iterations: jax.Array, state: State) -> State:
+def step(objective: Objective, method: Method, iterations: jax.Array, state: State) -> State:
+    """Take one step, and judge where it led."""
     # Under vmap this runs for members that are done as well; what it says of them is dropped.
     active = (state.status == RUNNING) & (state.iterations < iterations)
     before = state.point

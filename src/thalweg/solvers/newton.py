@@ -15,7 +15,7 @@ from thalweg.solvers.krylov import LANCZOS_STEPS, conjugate_gradients, least_eig
 from thalweg.solvers.line_search import Point, rounding_unit
 from thalweg.solvers.minimize import SmoothSolver
 
-__all__ = ["FULL_UP_TO", "Newton"]
+__all__ = ["FULL_UP_TO", "Factored", "FullHessian", "Newton", "newton_direction"]
 
 # Weights up to which "auto" forms the Hessian. Products are the faster where the curvature is even (n = 500: 8 times),
 # but condition 1e6 costs them a thousand of themselves, and the whole Hessian one step. At 500 a step of it still
@@ -97,7 +97,7 @@ class FullHessian:
         gap = -0.5 * jnp.vdot(found.vector, point.gradient)
         reached = objective.estimated(point, gap, jnp.linalg.norm(found.vector))
         count = jnp.full((), size, jnp.int32)
-        return _towards(objective, point, found, reached, definite, count, ())
+        return newton_direction(objective, point, found, reached, definite, count, ())
 
 
 def _spectral(hessian: jax.Array, point: Point) -> Factored:
@@ -156,10 +156,10 @@ class HessianProducts:
         count = solved.products + looks * min(size, LANCZOS_STEPS)
         after = Progress(memory.size, curvature)
         found = Factored(steepness * solved.vector, least, vector)
-        return _towards(objective, point, found, reached, none, count.astype(jnp.int32), after)
+        return newton_direction(objective, point, found, reached, none, count.astype(jnp.int32), after)
 
 
-def _towards(
+def newton_direction(
     objective: Objective,
     point: Point,
     found: Factored,

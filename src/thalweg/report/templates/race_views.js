@@ -123,6 +123,7 @@ function distance([x, y]) {
 function outcome(track) {
   const steps = `${track.ended.toLocaleString("en")} ${track.ended === 1 ? "step" : "steps"}`;
   if (track.status === "diverged") return `diverged in step ${track.ended.toLocaleString("en")}`;
+  if (track.status === "stalled") return `stalled after ${steps}`;
   return track.status === "converged" ? `converged in ${steps}` : `${steps}, still moving`;
 }
 
