@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from thalweg.artifacts.run_folder import save_run
+from thalweg.findings import Finding
 from thalweg.fitted import FittedModel, Score
 from thalweg.recipe import Recipe
 from thalweg.search import Coordinates
@@ -71,6 +72,7 @@ class Run:
     training + validation where ``refitted``), ``test`` its only score on the
     test split. All three are None where an interruption left nothing to select,
     and ``test`` is None in every interrupted run: the test split stays unseen.
+    ``sanity`` is what `training.sanity.sanity` found before the training.
     """
 
     space: Recipe
@@ -86,6 +88,7 @@ class Run:
     refitted: bool = False
     test: Score | None = None
     versions: dict[str, str] = field(default_factory=dict)
+    sanity: tuple[Finding, ...] = ()
 
     @property
     def best(self) -> Trial | None:

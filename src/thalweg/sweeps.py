@@ -33,6 +33,7 @@ from thalweg.tracking.records import sweep_start
 from thalweg.training import Halving, Outcome, Progress, Settings, Snapshot, TrialRecord, train
 from thalweg.training.interrupt import InterruptRequest
 from thalweg.training.program import Inputs
+from thalweg.training.sanity import check_recipes
 from thalweg.training.status import DIVERGED, Status
 from thalweg.training.train import check_together, examples_of
 
@@ -143,6 +144,10 @@ def sweep(
     tracking = Tracking(trackers, sweep_start(dataset.name, recipes, asked)) if trackers else None
     with InterruptRequest() as stop, tracking or nullcontext():
         watch = None if tracking is None else tracking.epoch
+        checked = check_recipes(recipes, views, stop)
+        doubts = [str(finding) for finding in checked if finding.verdict == "found"]
+        _announce(doubts, progress)
+        checked_at = time.perf_counter()
         outcome = train(recipes, inputs, len(dataset.classes), settings, progress, stop, watch)
         trained_at = time.perf_counter()
         # Formed before anything else may fail, so that whatever does can hand over what was trained.
@@ -151,11 +156,13 @@ def sweep(
             settings=asked,
             data=summarise_data(loaded, dataset, [one.preprocessing for one in views.values()]),
             trials=_trials(recipes, coordinates, outcome),
-            messages=(*notes, *outcome.messages),
+            messages=(*notes, *doubts, *outcome.messages),
+            sanity=checked,
             seconds={
                 "load": loaded_at - started,
                 "features": seen_at - loaded_at,
-                "train": trained_at - seen_at,
+                "sanity": checked_at - seen_at,
+                "train": trained_at - checked_at,
                 "total": trained_at - started,
             },
             interrupted=outcome.interrupted,

@@ -117,6 +117,7 @@ def run_record(run: Run) -> dict[str, Any]:
         "test": test_record(run.test),
         "coordinates": [{"/".join(path): u for path, u in trial.coordinates.items()} for trial in run.trials],
         "messages": list(run.messages),
+        "sanity": [finding.record() for finding in run.sanity],
         "versions": run.versions,
     }  # fmt: skip
 

@@ -67,6 +67,9 @@ def _print_verdict(console: Console, run: Run) -> None:
         console.print(f"over {len(group.trials)} seeds: validation accuracy {group.mean:.4f} ± {group.spread:.4f}")
     for edge in run.edges:
         console.print(Text(f"note: {edge.sentence()}"))
+    for finding in run.sanity:
+        if finding.verdict == "found":
+            console.print(Text(f"{finding.severity} before training: {shown(finding)}"))
     counts = ", ".join(f"{count} {name}" for name, count in run.statuses.items())
     console.print(f"trials: {counts}; {run.seconds['train']:.1f} s to train, {run.seconds['total']:.1f} s in all")
 
