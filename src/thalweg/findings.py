@@ -36,7 +36,8 @@ class Finding:
     @property
     def page(self) -> str:
         """Where the documentation tells of it."""
-        return f"docs/diagnostics.md#{self.code.lower()}"
+        page = "sanity" if self.code.startswith("SA") else "diagnostics"
+        return f"docs/{page}.md#{self.code.lower()}"
 
     def record(self) -> dict[str, Any]:
         """Return it in plain values, as ``thalweg diagnose --json`` prints it."""

@@ -51,9 +51,9 @@ def _with_last_step(landscape: Landscape, track: Track) -> Track:
 
 
 def _share_within(start: np.ndarray, step: np.ndarray, reach: float) -> float:
-    """Return the share of a step from within a circle around 0 that lies in it: t of |start + t step| = reach, at most 1."""
+    """Return the share of a step that lies in the circle of that reach around 0, from a start in it: at most 1."""
     scale = float(np.abs(step).max()) or 1.0  # the square of a step of 1e200 is no number
-    along = step / scale
+    along = step / scale  # |start + t along|² = reach² is solved for t
     a, half = float(along @ along), float(start @ along)
     root = (np.sqrt(half**2 + a * max(0.0, reach**2 - float(start @ start))) - half) / max(a, 1e-300)
     return min(1.0, float(root) / scale)

@@ -19,11 +19,11 @@ class Race:
     """Optimizers (or solvers) from the same starts on one landscape, every step kept.
 
     R racers, S starts, T steps. ``positions`` (R, S, T + 1, 2) begins with the start; once a racer has
-    converged, diverged or stalled (a solver that finds no lower point) its last finite position is repeated. ``values`` (R, S, T + 1) is the noise-free f
-    there and ``gradient_norms`` (R, S, T + 1) the noise-free slope's norm; ``distances`` (R, S, T + 1) is that
-    to the nearest known minimum, NaN where the landscape has none. ``status`` (R, S) indexes `STATUSES`,
-    ``ended`` (R, S) is the number of steps taken until then (T where it is still running), and ``evaluations``
-    (R, S) counts gradients asked for.
+    converged, diverged or stalled (a solver that finds no lower point) its last finite position is repeated.
+    ``values`` (R, S, T + 1) is the noise-free f there and ``gradient_norms`` (R, S, T + 1) the noise-free slope's
+    norm; ``distances`` (R, S, T + 1) is that to the nearest known minimum, NaN where the landscape has none.
+    ``status`` (R, S) indexes `STATUSES`, ``ended`` (R, S) is the number of steps taken until then (T where it is
+    still running), and ``evaluations`` (R, S) counts gradients asked for.
     """
 
     landscape: Landscape
