@@ -65,7 +65,7 @@ def test_a_count_of_one_says_what_was_taken(data: Path, tmp_path: Path, capsys: 
     assert path(data, "--strengths", "1", "--folds", "0", "--out", str(tmp_path / "run")) == 0
     out = capsys.readouterr().out
     assert "1 optimum\n" in out
-    assert "one strength was asked for, and the largest taken" in out
+    assert "one strength was asked for, and the largest of the default range taken" in out
     assert "as in 1.0 or 1e-3" in out
     assert "the model is the one solution" in out
     largest = json.loads((tmp_path / "run" / "run.json").read_text())["path"][0]["strength"]

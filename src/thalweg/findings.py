@@ -45,5 +45,8 @@ class Finding:
 
     def __str__(self) -> str:
         mark = {"found": self.severity, "passed": "passed", "not applicable": "n/a"}[self.verdict]
-        line = f"{self.code} {mark}: {self.title}. {self.evidence}"
-        return f"{line} Remedy: {self.remedy}" if self.verdict == "found" and self.remedy else line
+        if self.verdict != "found":
+            return f"{self.code} {mark}: {self.evidence}"  # its title says what would be wrong
+        return f"{self.code} {mark}: {self.title}. {self.evidence}" + (
+            f". Remedy: {self.remedy}" if self.remedy else ""
+        )

@@ -150,6 +150,8 @@ def _selection(record: dict[str, Any] | None) -> Selection | None:
 def _path(folder: Path, record: dict[str, Any]) -> PathRun:
     with np.load(folder / "solutions.npz", allow_pickle=False) as file:
         arrays = {name: file[name] for name in file.files}
+    if "shift" not in arrays:
+        raise DataError(f"{folder} was written before path folders told the solutions' preprocessing; run it again")
     beta = record["settings"]["beta"]
     solutions = tuple(_solution(row, number, arrays, beta) for number, row in enumerate(record["path"]))
     return PathRun(

@@ -96,6 +96,8 @@ def test_the_table_of_traits_is_row_e11() -> None:
         (["beale", "--optimizers", "adam:0.1:beta1=2"], "beta1 is 2"),
         (["beale", "--optimizers", "newton", "--noise", "1"], "needs exact gradients"),
         (["beale", "--noise", "-1"], "scale is -1"),
+        (["quadratic", "--starts", "3", "--seed", "-1"], "seed is -1"),
+        (["quadratic", "--seed", "99999999999999999999"], "seed is 99999999999999999999"),
     ],
 )
 def test_mistakes(arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -16,6 +17,15 @@ SGD = tw.optimizers.SGD
 
 def kinked(point: Any) -> Any:
     return jnp.maximum(0, 1 - point[0]) + jnp.abs(point[1])
+
+
+@jax.custom_vjp
+def reverse_only(point: Any) -> Any:
+    return jnp.sum(point**2)
+
+
+# The rule calls the function itself, as many do: JAX then has no forward pass over it, hence no Hessian.
+reverse_only.defvjp(lambda p: (reverse_only(p), p), lambda p, g: (2 * p * g,))
 
 
 def numpy_only(point: Any) -> Any:
@@ -49,6 +59,7 @@ def numpy_only(point: Any) -> Any:
         ((Beale(), tw.optimizers.KFAC()), "network's layers"),
         ((kinked, tw.solvers.Newton(), (0.0, 1.0)), "is straight there, as a hinge"),
         ((Function(kinked, smooth=False), tw.solvers.Newton(), (0.0, 1.0)), "has kinks"),
+        ((reverse_only, tw.solvers.Newton(), (0.0, 1.0)), "reverse_only has none that JAX can compute"),
         ((Noisy(Beale(), 0.1), tw.solvers.BFGS()), "needs exact gradients"),
         ((Beale(), [SGD(0.1)] * 100, np.zeros((1000, 2)), 1000), "points to keep"),
     ],
@@ -56,6 +67,31 @@ def numpy_only(point: Any) -> Any:
 def test_bad_races(arguments: tuple[Any, ...], words: str) -> None:
     with pytest.raises(tw.UsageError, match=words):
         tw.race(*arguments)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**63, 2**63 + 5, 1.5, True, "1"])
+def test_bad_seeds(seed: Any) -> None:
+    for ask in (
+        lambda: tw.race(Beale(), SGD(0.1), seed=seed),
+        lambda: tw.landscapes.basins(Beale(), SGD(0.1), points=3, seed=seed),
+        lambda: tw.landscapes.random_starts(Beale(), 3, seed=seed),
+        lambda: tw.landscapes.race_tuned(Beale(), [SGD], seed=seed),
+    ):
+        with pytest.raises(tw.UsageError, match=r"seed is .*; give a whole number from 0 to 2\*\*63 - 1"):
+            ask()
+
+
+def test_the_highest_seed_is_taken() -> None:
+    assert tw.landscapes.random_starts(Beale(), 3, seed=2**63 - 1).shape == (3, 2)
+    found = tw.race(Noisy(Beale(), 0.1), SGD(0.01), steps=3, seed=2**63 - 1)
+    assert np.isfinite(found.positions).all()
+
+
+def test_a_function_without_a_hessian_races() -> None:
+    race = tw.race(reverse_only, [SGD(0.1), tw.solvers.LBFGS()], (1.0, 2.0), 100)
+    np.testing.assert_array_equal(race.status, 1)
+    assert race.messages == ()
+    np.testing.assert_allclose(race.positions[0, 0, 10], 0.8**10 * np.array([1, 2]), rtol=1e-14)
 
 
 def test_names_must_fit() -> None:
@@ -78,6 +114,11 @@ def test_names_must_fit() -> None:
         (lambda: Function(kinked, smooth=False).hessian([1.0, 2.0]), "no Hessian"),
         (lambda: tw.landscapes.basins(Saddle(), SGD(0.1)), "no known minimum"),
         (lambda: tw.landscapes.basins(Beale(), SGD(0.1), points=1), "points"),
+        (lambda: tw.landscapes.basins(Beale(), SGD(0.1), points=20_000), "would need more than 2 GB: take at most"),
+        (lambda: tw.landscapes.basins(Beale(), SGD(0.1), points=10**9), "points is 1,000,000,000"),
+        (lambda: tw.landscapes.random_starts(Beale(), 0), "count is 0"),
+        (lambda: tw.landscapes.random_starts(Beale(), 2.5), "count is 2.5"),
+        (lambda: tw.landscapes.random_starts(Beale(), 10**12), "keeps at most 50,000,000 points"),
         (lambda: tw.landscapes.basins(Beale(), SGD(0.1), bounds=((0, 0), (0, 1))), "low end"),
         (lambda: tw.landscapes.stability(0.5), "condition"),
         (lambda: tw.landscapes.stability(momenta=[1.0]), "below 1"),

@@ -82,6 +82,16 @@ def test_stability_as_measured_is_that_of_theory(nesterov: bool) -> None:
 
 
 @pytest.mark.parametrize("nesterov", [False, True])
+def test_convergence_in_one_step_has_the_rate_0(nesterov: bool) -> None:
+    found = stability(1.0, [1.0, 0.5], [0.0, 0.5], nesterov=nesterov)
+    assert np.all(np.isfinite(found.rate))
+    assert found.theory[0, 0] == found.rate[0, 0] == 0
+    if nesterov:  # 1 − αλ = 0 wipes out the momentum's part too
+        assert found.theory[1, 0] == found.rate[1, 0] == 0
+    np.testing.assert_allclose(found.rate[0, 1], 0.5, rtol=1e-12)
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
 def test_the_boundary_is_where_theory_is_one(nesterov: bool) -> None:
     momenta = np.linspace(0, 0.99, 34)
     edge = stability_boundary(momenta, 10.0, nesterov)

@@ -332,6 +332,7 @@ def test_rates_to_begin_with_suit_a_steeper_bowl() -> None:
 def test_noise_comes_along() -> None:
     data = data_of(race_page(record_of(Noisy(Quadratic(), 0.25))))
     assert data["noise"] == 0.25
+    assert "other than those of the recorded race" in race_page(record_of(Quadratic()))
     assert data["landscapes"][0]["kind"] == "Quadratic"
     assert "noise" not in data["landscapes"][0]["title"]
 
@@ -356,6 +357,8 @@ def test_the_races_own_optimizers_keep_their_numbers() -> None:
     assert given[3]["beta1"] == 0.5
     rest = {one["kind"]: one for one in found if not one["given"]}
     assert set(rest) == {"momentum", "adagrad", "newton"}
+    # The recorded Newton has a line search, the page's has none: no two share the name.
+    assert rest["newton"]["name"] == "Newton, plain"
     assert not any(one["on"] for one in rest.values())
 
 

@@ -162,7 +162,7 @@ def test_momentum_and_a_checkbox(page: Any) -> None:
     until(lambda: len(ways(page)) == len(before) - 1)
     assert "SGD" not in [row[0] for row in table(page)]
     boxes[6].send_keys(Keys.SPACE)
-    until(lambda: table(page)[-1][0] == "Newton")
+    until(lambda: table(page)[-1][0] == "Newton, plain")
 
 
 def test_the_keyboard_moves_the_start(page: Any) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from thalweg.cli.options import Reading
+from thalweg.cli.options import Reading, Whole
 from thalweg.cli.output import print_json, shown
 from thalweg.diagnostics import Case, Diagnosis, make_case
 from thalweg.diagnostics import diagnose as run_checks
@@ -21,12 +21,14 @@ from thalweg.saved_run import load_run
 
 __all__ = ["diagnose"]
 
+_ARRAYS = "the run's data was arrays: call diagnostics.diagnose(run, (X, y)) in Python"
+
 
 def diagnose(
     run: Path,
     *,
     data: str | None = None,
-    trial: int | None = None,
+    trial: Whole | None = None,
     json: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
     """Say why a run went as it did, and what to try next: coded checks with evidence.
@@ -64,12 +66,15 @@ def _case(run: Run | PathRun, data: str | None, trial: int | None) -> Case:
     if data is not None:
         return make_case(run, _reading(settings).load(data), trial)
     source = settings.get("data", run.data.source)
+    if source == "arrays":
+        return dataclasses.replace(make_case(run, None, trial), why_no_data=_ARRAYS)
     try:
         return make_case(run, _reading(settings).load(source), trial)
     except ThalwegError as error:
         bare = make_case(run, None, trial)  # a wrong trial is an error still
         print(f"thalweg: without the data: {shown(error)}", file=sys.stderr)
-        return dataclasses.replace(bare, why_no_data=f"the data could not be read from {source}: give --data")
+        why = f"the run's data is not to be had from {source} ({error}): give --data"
+        return dataclasses.replace(bare, why_no_data=why)
 
 
 def _reading(settings: dict[str, Any]) -> Reading:

@@ -18,6 +18,7 @@ from typing import Annotated, Any
 import numpy as np
 from cyclopts import Parameter
 
+from thalweg.cli.options import Whole
 from thalweg.cli.output import print_json, shown
 from thalweg.errors import UsageError, nearest
 from thalweg.gradients import Verdict, gradgradcheck
@@ -35,8 +36,8 @@ def gradcheck(
     second: Annotated[bool, Parameter(negative="")] = False,
     rtol: float | None = None,
     atol: float | None = None,
-    directions: int = 12,
-    seed: int = 0,
+    directions: Whole = 12,
+    seed: Whole = 0,
     json: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
     """Check a gradient: exit code 0 for pass, 1 for fail, 3 for inconclusive.

@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
-from cyclopts import Parameter
+from cyclopts import Parameter, Token
 
 from thalweg.data import Dataset, load
 from thalweg.errors import UsageError
 
-__all__ = ["Reading", "Track", "parse_bytes", "parse_size"]
+__all__ = ["Reading", "Track", "Whole", "parse_bytes", "parse_size"]
 
 Track: TypeAlias = Annotated[list[str] | None, Parameter(negative="")]
+
+
+def _whole(kind: Any, tokens: Sequence[Token]) -> int:
+    """Read a whole number; the command line's own reader would round 2.5 to 2."""
+    text = tokens[0].value
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is no whole number") from None
+
+
+Whole: TypeAlias = Annotated[int, Parameter(converter=_whole)]
 
 
 @Parameter(name="*")

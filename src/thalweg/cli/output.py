@@ -45,7 +45,7 @@ def print_run(run: Run, folder: Path | None) -> None:
         console.print(Text(_indent(to_toml(best.recipe, brief=True))))
         _print_verdict(console, run)
     if folder is not None:
-        console.print(Text(f"run folder: {shown(folder)}"))
+        console.print(Text(f"run folder: {shown(folder)} (why it went so: thalweg diagnose {shown(folder)})"))
 
 
 def _print_verdict(console: Console, run: Run) -> None:

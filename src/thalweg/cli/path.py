@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal
 
-from cyclopts import Parameter, Token
+from cyclopts import Parameter
 
 from thalweg.artifacts import path_summary
-from thalweg.cli.options import Reading, Track
+from thalweg.cli.options import Reading, Track, Whole
 from thalweg.cli.output import print_json
 from thalweg.cli.path_output import print_path
 from thalweg.cli.progress import ProgressLine
@@ -22,18 +21,6 @@ from thalweg.paths import PathProgress
 from thalweg.paths import path as fit_path
 from thalweg.paths.job import Job
 from thalweg.tracking import parse_trackers
-
-
-def _whole(kind: Any, tokens: Sequence[Token]) -> int:
-    """Read a whole number; the command line's own reader would round 2.5 to 2."""
-    text = tokens[0].value
-    try:
-        return int(text)
-    except ValueError:
-        raise ValueError(f"{text!r} is no whole number") from None
-
-
-Whole: TypeAlias = Annotated[int, Parameter(converter=_whole)]
 
 _LOSSES = {"softmax": (Softmax(),), "hinge": (Hinge(),), "both": (Softmax(), Hinge())}
 _CLASS_WEIGHTS: dict[str, Any] = {"none": None, "balanced": "balanced", "both": (None, "balanced")}
@@ -73,8 +60,8 @@ def path(
         A folder, archive, .npz, .npy, .csv, .parquet, CIFAR binary or IDX file, or a name: digits, rings, xor, modes or
         polynomial.
     strengths
-        How many, from where the weights vanish down; or LOW:HIGH:COUNT, such as 1e-6:1e2:45; or one strength, with a
-        point or an exponent: 1.0 is a strength, 1 a count.
+        How many, from where the weights (all but) vanish down; or LOW:HIGH:COUNT, such as 1e-6:1e2:45; or one
+        strength, with a point or an exponent: 1.0 is a strength, 1 a count.
     folds
         Of the cross-validation; 0 fits all examples and chooses nothing.
     loss

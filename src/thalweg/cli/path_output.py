@@ -13,6 +13,7 @@ from rich.text import Text
 from thalweg.cli.output import shown
 from thalweg.paths import Path as PathRun
 from thalweg.paths import PathSolution
+from thalweg.solvers.solution import CONVERGED
 
 __all__ = ["print_path"]
 
@@ -34,7 +35,7 @@ def print_path(path: PathRun, folder: Path | None) -> None:
     for message in path.messages:
         console.print(Text(f"note: {message}"))
     if folder is not None:
-        console.print(Text(f"run folder: {shown(folder)}"))
+        console.print(Text(f"run folder: {shown(folder)} (what stands out in it: thalweg diagnose {shown(folder)})"))
 
 
 def _print_choice(console: Console, path: PathRun, best: PathSolution) -> None:
@@ -72,7 +73,9 @@ def _print_choice(console: Console, path: PathRun, best: PathSolution) -> None:
 def _certificates(path: PathRun) -> str:
     counts = ", ".join(f"{count} {name}" for name, count in path.statuses.items())
     worst = path.largest_relative_bound
-    bound = f"the largest gap to a minimum is at most {worst:.1e} of the value (certified in float64)"
+    bound = f"proved in float64 to lie within {worst:.1e} of their value above the minimum"
+    if set(path.statuses) != {CONVERGED}:
+        bound = f"only those converged are certified: a gap of {worst:.1e} of the value is not ruled out for all"
     return (
         f"solutions: {counts}; {bound if math.isfinite(worst) else 'not all have a bound'}; "
         f"{path.seconds['solve']:.1f} s to solve, {path.seconds['total']:.1f} s in all"

@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.table import Table
 
 from thalweg.artifacts.race_folder import check_race_folder, race_summary, save_race
+from thalweg.cli.options import Whole
 from thalweg.cli.output import print_json, shown
-from thalweg.cli.path import Whole
 from thalweg.cli.race_parse import USUAL, Entry, entries, landscape_of, point_of
 from thalweg.errors import UsageError
 from thalweg.landscapes import RATES, Landscape, Noisy, Race, race_tuned, random_starts, usual_start

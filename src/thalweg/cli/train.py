@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 
 from thalweg.artifacts import run_summary
-from thalweg.cli.options import Reading, Track, parse_bytes
+from thalweg.cli.options import Reading, Track, Whole, parse_bytes
 from thalweg.cli.output import print_json, print_run
 from thalweg.cli.progress import ProgressLine
 from thalweg.cli.work import carry_out
@@ -28,14 +28,14 @@ def sweep(
     data: str,
     *,
     recipe: Path | None = None,
-    trials: int = 32,
-    seed: int = 0,
-    seeds: int = 1,
+    trials: Whole = 32,
+    seed: Whole = 0,
+    seeds: Whole = 1,
     search: Literal["sobol", "random", "grid"] = "sobol",
-    points: int | None = None,
+    points: Whole | None = None,
     halving: float | None = None,
-    rungs: int | None = None,
-    patience: int | None = None,
+    rungs: Whole | None = None,
+    patience: Whole | None = None,
     tolerance: float | None = None,
     select: Literal["best", "one-standard-error"] = "best",
     refit: bool = True,
@@ -130,8 +130,8 @@ def fit(
     data: str,
     *,
     recipe: Path,
-    seed: int = 0,
-    patience: int | None = None,
+    seed: Whole = 0,
+    patience: Whole | None = None,
     tolerance: float | None = None,
     refit: bool = False,
     preprocessing: Preprocess = "auto",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
@@ -20,6 +21,7 @@ from thalweg.landscapes.racing import Stand, advance, begin, check_racers
 from thalweg.landscapes.recording import DIVERGED, RUNNING
 from thalweg.landscapes.records import BasinMap
 from thalweg.landscapes.rules import Rule, Solving, label, rule_of
+from thalweg.landscapes.starts import check_seed
 from thalweg.landscapes.wrapped import Noisy, as_landscape, checked_bounds
 from thalweg.precision import double
 
@@ -27,6 +29,7 @@ __all__ = ["basins"]
 
 CHUNK = 4096  # starts at once: an optimizer's state for them stays within a core's cache
 NOWHERE, LOST = -1, -2
+MEMORY = 2_000_000_000  # bytes that all racers may take, as in a race
 SMALL = 1e-8  # the gradient at which an optimizer has ended: its step would lead nowhere new
 
 
@@ -57,23 +60,43 @@ def basins(
     Returns a `BasinMap`; its ``steps`` count until the racer came within the tolerance to stay.
 
     Raises:
-        UsageError: a landscape without known minima, and whatever `race` refuses.
+        UsageError: a landscape without known minima, a grid whose racers need over 2 GB, and whatever
+            `race` refuses.
     """
     landscape = as_landscape(landscape)
     check_integer("basins", "points", points, least=2)
     check_integer("basins", "steps", steps, least=1)
     check_number("basins", "tolerance", tolerance, above=0.0)
-    check_integer("basins", "seed", seed, least=0)
+    check_seed("basins", seed)
     if not landscape.minima:
         raise UsageError(f"basins: {landscape.name} has no known minimum to end at; name its minima, or use race")
     (left, right), (bottom, top) = checked_bounds(landscape.bounds if bounds is None else bounds)
+    check_racers(landscape, [racer], np.empty((0, 2)))
+    rule = rule_of(racer, steps)
+    _check_size(landscape, rule, points)
     x, y = np.linspace(left, right, points), np.linspace(bottom, top, points)
     starts = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
-    check_racers(landscape, [racer], starts[:0])
-    reached, taken = _ends(landscape, rule_of(racer, steps), starts, steps, tolerance, seed)
+    reached, taken = _ends(landscape, rule, starts, steps, tolerance, seed)
     shape = (points, points)
     minima = np.asarray(landscape.minima, np.float64)
     return BasinMap(landscape, label(racer), x, y, minima, reached.reshape(shape), taken.reshape(shape), tolerance)
+
+
+def _check_size(landscape: Landscape, rule: Rule, points: int) -> None:
+    """Raise a UsageError, before anything is allocated, where a grid is too large, or its racers cannot be packed."""
+    with double():
+        start = jax.ShapeDtypeStruct((2,), np.float64)
+        first = functools.partial(_first, landscape, rule, np.asarray(landscape.minima), 1.0)
+        leaves = jax.tree.leaves(jax.eval_shape(first, start))
+    if any(jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) for leaf in leaves):
+        raise UsageError("basins: the racer's state holds a random key, which cannot be packed; use race")
+    each = 16 + sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)  # and its start
+    if points**2 * each > MEMORY:
+        most = math.isqrt(MEMORY // each)
+        raise UsageError(
+            f"basins: points is {points:,}; {points**2:,} starts of {each} bytes each would need more than "
+            f"{MEMORY / 1e9:g} GB: take at most {most:,}"
+        )
 
 
 class _Found(NamedTuple):
@@ -95,10 +118,7 @@ def _ends(
     chunk = min(CHUNK, len(starts))
     first = jax.vmap(functools.partial(_first, landscape, rule, np.asarray(landscape.minima), tolerance))
     with double():
-        begun = jax.jit(first)(jnp.asarray(starts))
-        if any(jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) for leaf in jax.tree.leaves(begun)):
-            raise UsageError("basins: the racer's state holds a random key, which cannot be packed; use race")
-        found = jax.tree.map(np.array, begun)
+        found = jax.tree.map(np.array, jax.jit(first)(jnp.asarray(starts)))
 
     def run(job: tuple[np.ndarray, int, int]) -> None:
         places, number, until = job

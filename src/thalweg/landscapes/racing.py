@@ -16,18 +16,16 @@ from jax import lax
 from thalweg.errors import UsageError
 from thalweg.fields import check_integer, check_number
 from thalweg.landscapes.base import Landscape
-from thalweg.landscapes.recording import CONVERGED, DIVERGED, RUNNING, STALLED, Track, bends, record
+from thalweg.landscapes.recording import CONVERGED, DIVERGED, RUNNING, STALLED, Track, record
 from thalweg.landscapes.records import Race
 from thalweg.landscapes.rules import Rule, Solving, Turn, differences, label, length, rule_of
-from thalweg.landscapes.starts import checked_starts, frame_of
-from thalweg.landscapes.wrapped import Noisy, as_landscape
+from thalweg.landscapes.starts import MOST, check_seed, checked_starts, frame_of
+from thalweg.landscapes.wrapped import Noisy, as_landscape, hessian_fault
 from thalweg.precision import double
 from thalweg.solvers import Newton
 from thalweg.solvers.minimize import SmoothSolver
 
 __all__ = ["Stand", "advance", "begin", "check_racers", "group", "race", "titles"]
-
-MOST = 50_000_000  # points kept: 40 bytes each, so 2 GB
 
 
 def race(
@@ -68,12 +66,13 @@ def race(
 
     Raises:
         UsageError: a landscape that returns no scalar, a racer that cannot race, a start of another shape or
-            not finite, a Newton racer where there is no Hessian, a solver where there is noise.
+            not finite, a Newton racer where there is no Hessian, a solver where there is noise, a seed that
+            is no whole number from 0 to 2⁶³ − 1, more than 50,000,000 points to keep.
     """
     landscape = as_landscape(landscape)
     check_integer("race", "steps", steps, least=1)
     check_number("race", "tolerance", tolerance, least=0.0)
-    check_integer("race", "seed", seed, least=0)
+    check_seed("race", seed)
     racers = list(racers) if isinstance(racers, (list, tuple)) else [racers]
     starts = checked_starts(landscape, start)
     check_racers(landscape, racers, starts)
@@ -113,8 +112,9 @@ def check_racers(landscape: Landscape, racers: Sequence[Any], starts: np.ndarray
 
 
 def _check_hessian(landscape: Landscape, starts: np.ndarray) -> None:
-    if not bends(landscape):
-        raise UsageError(f"Newton asks for a Hessian, and {landscape.name} has kinks (smooth=False); leave Newton out")
+    fault = hessian_fault(landscape)
+    if fault:
+        raise UsageError(f"Newton asks for a Hessian, and {landscape.name} {fault}; leave Newton out")
     hessians, slopes = landscape.hessian(starts), landscape.gradient(starts)
     straight = np.all(hessians == 0, axis=(1, 2)) & np.any(slopes != 0, axis=1)
     if straight.any():

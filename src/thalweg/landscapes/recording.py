@@ -11,9 +11,9 @@ import numpy as np
 from thalweg.landscapes.base import Landscape
 from thalweg.landscapes.records import STATUSES, Race
 from thalweg.landscapes.starts import frame_of
-from thalweg.landscapes.wrapped import Function, Noisy
+from thalweg.landscapes.wrapped import hessian_fault
 
-__all__ = ["CONVERGED", "DIVERGED", "RUNNING", "STALLED", "Track", "bends", "chosen", "record"]
+__all__ = ["CONVERGED", "DIVERGED", "RUNNING", "STALLED", "Track", "chosen", "record"]
 
 RUNNING, CONVERGED, DIVERGED, STALLED = map(STATUSES.index, ("running", "converged", "diverged", "stalled"))
 
@@ -32,31 +32,39 @@ class Track(NamedTuple):
 
 def _with_last_step(landscape: Landscape, track: Track) -> Track:
     """Put the step by which a racer was lost into its track, where it is finite: up to where it crosses the reach."""
-    positions, values, norms = track.positions.copy(), track.values.copy(), track.norms.copy()
     middle, reach = frame_of(landscape)
-    for racer, start in np.argwhere(track.status == DIVERGED):
-        before, ended = positions[racer, start, -1], track.ended[racer, start]
-        step = track.left[racer, start] - before
-        if not np.isfinite(step).all():
-            continue
-        end = before + _share_within(before - middle, step, reach) * step
-        value, norm = float(landscape.value(end)), float(np.hypot(*landscape.gradient(end)))
-        if np.isfinite(value) and np.isfinite(norm):
-            positions[racer, start, ended:], values[racer, start, ended:], norms[racer, start, ended:] = (
-                end,
-                value,
-                norm,
-            )
-    return track._replace(positions=positions, values=values, norms=norms)
+    lost = track.status == DIVERGED  # (R, S)
+    lost &= np.isfinite(track.left).all(axis=-1)
+    if not lost.any():
+        return track
+    before = track.positions[lost, -1]  # (lost, 2)
+    step = track.left[lost] - before
+    ends = before + _share_within(before - middle, step, reach)[:, None] * step
+    with np.errstate(over="ignore", invalid="ignore"):
+        values, norms = np.asarray(landscape.value(ends)), np.hypot(*np.asarray(landscape.gradient(ends)).T)
+    # From that step on, and only where it leads to numbers.
+    sound = np.isfinite(values) & np.isfinite(norms)
+    after = sound[:, None] & (np.arange(track.values.shape[-1]) >= track.ended[lost][:, None])  # (lost, T + 1)
+    new = {"positions": ends, "values": values, "norms": norms}
+    arrays = {name: getattr(track, name).copy() for name in new}
+    for name, array in arrays.items():
+        where = after[..., None] if array.ndim == 4 else after
+        array[lost] = np.where(where, new[name][:, None], array[lost])
+    return track._replace(**arrays)
 
 
-def _share_within(start: np.ndarray, step: np.ndarray, reach: float) -> float:
-    """Return the share of a step that lies in the circle of that reach around 0, from a start in it: at most 1."""
-    scale = float(np.abs(step).max()) or 1.0  # the square of a step of 1e200 is no number
-    along = step / scale  # |start + t along|² = reach² is solved for t
-    a, half = float(along @ along), float(start @ along)
-    root = (np.sqrt(half**2 + a * max(0.0, reach**2 - float(start @ start))) - half) / max(a, 1e-300)
-    return min(1.0, float(root) / scale)
+def _share_within(starts: np.ndarray, steps: np.ndarray, reach: float) -> np.ndarray:
+    """Return the share, at most 1, of each step (n, 2) that lies in the circle of that reach around 0.
+
+    All starts lie in it. |start + t · step|² = reach² is solved for t.
+    """
+    scale = np.abs(steps).max(axis=1)
+    scale = np.where(scale > 0, scale, 1.0)
+    along = steps / scale[:, None]  # the square of a step of 1e200 is no number
+    a, half = np.sum(along**2, axis=1), np.sum(starts * along, axis=1)
+    room = np.maximum(0.0, reach**2 - np.sum(starts**2, axis=1))
+    root = (np.sqrt(half**2 + a * room) - half) / np.maximum(a, 1e-300)
+    return np.minimum(1.0, root / scale)
 
 
 def record(landscape: Landscape, names: tuple[str, ...], starts: np.ndarray, track: Track) -> Race:
@@ -92,28 +100,29 @@ def chosen(race: Race, places: Sequence[int], names: tuple[str, ...]) -> Race:
 def _messages(race: Race) -> tuple[str, ...]:
     """Say in words who was lost, and who stopped where there is no minimum."""
     told = []
+    saddles = _at_saddles(race)
     for place, name in enumerate(race.names):
         lost = race.status[place] == DIVERGED
         if lost.any():
             first = int(race.ended[place][lost].min())
             told.append(f"{name} diverged{_count(lost)}, {'first ' if lost.sum() > 1 else ''}in step {first}")
-        stopped = race.status[place] == CONVERGED
-        if bends(race.landscape):
-            curvatures = np.linalg.eigvalsh(race.landscape.hessian(race.positions[place, :, -1]))
-            saddle = stopped & (curvatures[:, 0] < -1e-6 * np.abs(curvatures).max(axis=1))
-            if saddle.any():
-                told.append(
-                    f"{name} stopped{_count(saddle)} where there is no minimum: the slope is 0, and the curvature "
-                    "negative one way"
-                )
+        if saddles[place].any():
+            told.append(
+                f"{name} stopped{_count(saddles[place])} where there is no minimum: the slope is 0, and the curvature "
+                "negative one way"
+            )
     return tuple(told)
+
+
+def _at_saddles(race: Race) -> np.ndarray:
+    """Return who converged to where the curvature is negative one way, (R, S): nobody where there is no Hessian."""
+    saddle = race.status == CONVERGED
+    if saddle.any() and not hessian_fault(race.landscape):
+        curvatures = np.linalg.eigvalsh(race.landscape.hessian(race.positions[saddle, -1]))
+        saddle[saddle] = curvatures[:, 0] < -1e-6 * np.abs(curvatures).max(axis=1)
+        return saddle
+    return np.zeros_like(saddle)
 
 
 def _count(some: np.ndarray) -> str:
     return f" from {some.sum()} of {some.size} starts" if some.size > 1 else ""
-
-
-def bends(landscape: Landscape) -> bool:
-    """True where the landscape has a Hessian to ask for."""
-    beneath = landscape.landscape if isinstance(landscape, Noisy) else landscape
-    return not isinstance(beneath, Function) or beneath.smooth

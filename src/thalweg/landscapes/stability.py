@@ -120,8 +120,8 @@ def _measure(landscape: Quadratic, rates: jax.Array, momenta: jax.Array, nestero
         none = jnp.asarray(-jnp.inf)
         start = (point, optimizer.init(point), jnp.zeros(()), none, none)
         (_, _, _, early, late), _ = lax.scan(turn, start, jnp.arange(steps))
-        # The windows lie this many steps apart.
-        return jnp.exp((late - early) / (steps - 2 * quarter))
+        # The windows lie this many steps apart. At the minimum itself log 0 − log 0 is no number: nothing is left.
+        return jnp.where(late == -jnp.inf, 0.0, jnp.exp((late - early) / (steps - 2 * quarter)))
 
     return jax.vmap(jax.vmap(one, (None, 0)), (0, None))(momenta, rates)
 

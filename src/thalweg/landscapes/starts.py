@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from thalweg.errors import UsageError
+from thalweg.fields import check_integer
 from thalweg.landscapes.base import Landscape
 from thalweg.landscapes.functions import (
     Beale,
@@ -19,7 +20,9 @@ from thalweg.landscapes.functions import (
     Saddle,
 )
 
-__all__ = ["checked_starts", "frame_of", "random_starts", "usual_start"]
+__all__ = ["MOST", "check_seed", "checked_starts", "frame_of", "random_starts", "usual_start"]
+
+MOST = 50_000_000  # points that a race keeps: 40 bytes each, so 2 GB
 
 REACH = 100.0  # times the diagonal of the bounds
 
@@ -52,9 +55,23 @@ def usual_start(landscape: Landscape) -> tuple[float, float]:
 
 
 def random_starts(landscape: Landscape, count: int, seed: int = 0) -> np.ndarray:
-    """Return that many points drawn evenly from the bounds, (count, 2)."""
+    """Return that many points drawn evenly from the bounds, (count, 2).
+
+    Raises UsageError for a count below 1 or above the 50,000,000 points that a race can keep, or a seed that is no
+    whole number from 0 to 2⁶³ − 1.
+    """
+    check_integer("random_starts", "count", count, least=1)
+    if count > MOST:
+        raise UsageError(f"random_starts: count is {count:,}; a race keeps at most {MOST:,} points: take fewer")
+    check_seed("random_starts", seed)
     low, high = np.asarray(landscape.bounds, np.float64).T
     return np.random.default_rng(seed).uniform(low, high, (count, 2))
+
+
+def check_seed(owner: str, seed: Any) -> None:
+    """Raise a UsageError unless a seed is a whole number that JAX's keys take: 0 to 2⁶³ − 1."""
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**63:
+        raise UsageError(f"{owner}: seed is {seed!r}; give a whole number from 0 to 2**63 - 1")
 
 
 def checked_starts(landscape: Landscape, start: Any) -> np.ndarray:

@@ -15,7 +15,7 @@ from thalweg.fields import check_flag, check_number
 from thalweg.landscapes.base import Array, Bounds, Landscape, Points
 from thalweg.precision import double
 
-__all__ = ["Function", "Noisy", "as_landscape", "checked_bounds"]
+__all__ = ["Function", "Noisy", "as_landscape", "checked_bounds", "hessian_fault"]
 
 
 class Function(Landscape):
@@ -173,6 +173,27 @@ def as_landscape(value: Any) -> Landscape:
         _check_shape(landscape, value, point, (), "one real number")
         _check_shape(landscape, landscape.gradient, point, (2,), "a gradient of 2 real numbers")
     return landscape
+
+
+def hessian_fault(landscape: Landscape) -> str:
+    """Say why a landscape has no Hessian, with its name before; nothing where it has one.
+
+    Asked for by its own formulas and by JAX, of which Newton takes the second. A function with `jax.custom_vjp`
+    may have a gradient alone: JAX takes a Hessian by a forward pass over its rule, which must not call it again.
+    """
+    beneath = landscape.landscape if isinstance(landscape, Noisy) else landscape
+    if isinstance(beneath, Function) and not beneath.smooth:
+        return "has kinks (smooth=False)"
+    value = beneath.function if isinstance(beneath, Function) else beneath.value
+    try:
+        with double():
+            point = jax.ShapeDtypeStruct((2,), np.float64)
+            jax.eval_shape(jax.hessian(value), point)
+            jax.eval_shape(beneath.hessian, point)
+    except Exception as error:  # whatever a function of the user's, or JAX tracing it, raises
+        first = str(error).strip().split("\n")[0]
+        return f"has none that JAX can compute ({type(error).__name__}: {first})"
+    return ""
 
 
 def _check_shape(landscape: Landscape, function: Any, point: Any, shape: tuple[int, ...], what: str) -> None:

@@ -182,7 +182,7 @@ def _conclude(result: Path, job: Job, found: Found, seen: View, matrix: Centred)
         low, high = min(found.strengths), max(found.strengths)
         raise DataError(
             f"no solution has a finite loss on the held-out examples: the strengths ({low:.3g} to {high:.3g}) are too "
-            "small for these features, or the features too badly scaled"
+            "small or too large for these features, or the features too badly scaled"
         )
     choice = choose(result.solutions, found.correct, job.selection, limit=max(KNOWN, result.tolerance))
     tolerance = found.tolerances[result.solutions[choice.chosen].loss.kind]

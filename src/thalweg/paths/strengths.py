@@ -100,6 +100,6 @@ def note_on(asked: int | np.ndarray, strengths: np.ndarray) -> str:
     if not (isinstance(asked, int) and asked == 1):
         return ""
     return (
-        f"one strength was asked for, and the largest taken, {strengths[0]:.3g}, from which on the weights vanish: for "
-        "a strength of your own write a point or an exponent, as in 1.0 or 1e-3"
+        f"one strength was asked for, and the largest of the default range taken, {strengths[0]:.3g}, which leaves "
+        "next to nothing of the weights: for a strength of your own write a point or an exponent, as in 1.0 or 1e-3"
     )

@@ -18,7 +18,7 @@ from thalweg.errors import UsageError, nearest
 from thalweg.landscapes import Landscape
 from thalweg.plot.field_values import Bounds, FieldRecord, Function, Source, field_record
 
-__all__ = ["field"]
+__all__ = ["Scale", "field", "sides"]
 
 Kind: TypeAlias = Literal["contour", "mesh", "surface", "arrows"]
 
@@ -91,11 +91,11 @@ def _checked_kinds(kinds: Any) -> tuple[Kind, ...]:
 def _drawn(record: FieldRecord, kinds: tuple[Kind, ...]) -> Figure:
     columns = len(kinds) if len(kinds) < 4 else 2
     rows = -(-len(kinds) // columns)
-    wide, high = _sides(record)
+    wide, high = sides(record)
     size = (columns * (4 * max(wide, 0.6) + 1.2), rows * (4 * max(high, 0.6) + 0.4) + 0.9)
     figure = Figure(figsize=size, layout="constrained")
     notes: list[str] = []
-    scale = _Scale(record.values)
+    scale = Scale(record.values)
     for place, kind in enumerate(kinds, start=1):
         axes: Any = figure.add_subplot(rows, columns, place, projection="3d" if kind == "surface" else None)
         _PANELS[kind](figure, axes, record, scale, notes)
@@ -112,7 +112,7 @@ def _drawn(record: FieldRecord, kinds: tuple[Kind, ...]) -> Figure:
     return figure
 
 
-class _Scale:
+class Scale:
     """How values become colours and levels: by even steps above the lowest, to a power where most lie near it.
 
     The power puts the median about 0.4 up the scale: 2 for a bowl, whose contour
@@ -137,7 +137,7 @@ class _Scale:
         self.ticks = self.levels[1::2] if self.power == 1 else self.levels[1::3]
 
 
-def _contour(figure: Figure, axes: Any, record: FieldRecord, scale: _Scale, notes: list[str]) -> None:
+def _contour(figure: Figure, axes: Any, record: FieldRecord, scale: Scale, notes: list[str]) -> None:
     axes.set_title("Contour lines")
     if scale.flat:
         notes.append("All values are the same: there are no contour lines.")
@@ -152,7 +152,7 @@ def _contour(figure: Figure, axes: Any, record: FieldRecord, scale: _Scale, note
     _mark_minima(axes, record)
 
 
-def _mesh(figure: Figure, axes: Any, record: FieldRecord, scale: _Scale, notes: list[str]) -> None:
+def _mesh(figure: Figure, axes: Any, record: FieldRecord, scale: Scale, notes: list[str]) -> None:
     axes.set_title("Colour mesh")
     mesh = axes.pcolormesh(
         record.xs, record.ys, record.values, norm=scale.norm, cmap="viridis", shading="gouraud", rasterized=True
@@ -162,7 +162,7 @@ def _mesh(figure: Figure, axes: Any, record: FieldRecord, scale: _Scale, notes: 
     _mark_minima(axes, record)
 
 
-def _surface(figure: Figure, axes: Any, record: FieldRecord, scale: _Scale, notes: list[str]) -> None:
+def _surface(figure: Figure, axes: Any, record: FieldRecord, scale: Scale, notes: list[str]) -> None:
     axes.set_title("Surface")
     x, y = np.meshgrid(record.xs, record.ys)
     axes.plot_surface(x, y, record.values, norm=scale.norm, cmap="viridis", rcount=60, ccount=60, antialiased=False)
@@ -170,14 +170,14 @@ def _surface(figure: Figure, axes: Any, record: FieldRecord, scale: _Scale, note
     for axis in (axes.xaxis, axes.yaxis, axes.zaxis):
         axis.set_major_locator(MaxNLocator(5, steps=_STEPS))
     axes.zaxis.set_tick_params(pad=6)
-    axes.set_box_aspect((*_sides(record), 0.7), zoom=0.85)
+    axes.set_box_aspect((*sides(record), 0.7), zoom=0.85)
 
 
-def _arrows(figure: Figure, axes: Any, record: FieldRecord, scale: _Scale, notes: list[str]) -> None:
+def _arrows(figure: Figure, axes: Any, record: FieldRecord, scale: Scale, notes: list[str]) -> None:
     axes.set_title("Gradient")
     if not scale.flat:  # faint, so that one sees the arrows cross the lines at right angles
         axes.contour(record.xs, record.ys, record.values, levels=scale.levels, colors="#cccccc", linewidths=0.7)
-    wide, high = _sides(record)
+    wide, high = sides(record)
     columns, rows = _spread(record.xs, wide), _spread(record.ys, high)
     vectors = record.gradients[np.ix_(rows, columns)]  # (rows, columns, 2)
     x, y = np.meshgrid(record.xs[columns], record.ys[rows])
@@ -208,7 +208,7 @@ def _arrows(figure: Figure, axes: Any, record: FieldRecord, scale: _Scale, notes
         notes.append(f"Arrows left out where the gradient is not finite: {(~known).sum()}.")
 
 
-_PANELS: dict[Kind, Callable[[Figure, Any, FieldRecord, _Scale, list[str]], None]] = {
+_PANELS: dict[Kind, Callable[[Figure, Any, FieldRecord, Scale, list[str]], None]] = {
     "contour": _contour,
     "mesh": _mesh,
     "surface": _surface,
@@ -240,7 +240,7 @@ def _spread(lines: np.ndarray, share: float) -> np.ndarray:
     return np.array(found)
 
 
-def _sides(record: FieldRecord) -> tuple[float, float]:
+def sides(record: FieldRecord) -> tuple[float, float]:
     """Return a panel's width and height, the longer one 1; a square where equal scales would leave but a strip."""
     width, height = float(np.ptp(record.xs)), float(np.ptp(record.ys))
     longer = max(width, height)
@@ -248,7 +248,7 @@ def _sides(record: FieldRecord) -> tuple[float, float]:
 
 
 def _frame(axes: Axes, record: FieldRecord, notes: list[str]) -> None:
-    wide, high = _sides(record)
+    wide, high = sides(record)
     axes.set_box_aspect(high / wide)
     if not math.isclose(high / wide, np.ptp(record.ys) / np.ptp(record.xs)):
         notes.append("The axes are not to one scale.")

@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 from thalweg.errors import UsageError
 from thalweg.landscapes.records import STATUSES, Race
 from thalweg.landscapes.wrapped import Noisy
-from thalweg.plot.field_figure import _Scale, _sides
+from thalweg.plot.field_figure import Scale, sides
 from thalweg.plot.field_values import Bounds, FieldRecord, field_record
 from thalweg.plot.theme import LINES, Theme
 
@@ -89,7 +89,7 @@ def backdrop(record: Race, start: int) -> FieldRecord:
 
 def draw_backdrop(axes: Axes, field: FieldRecord, theme: Theme, *, dark: bool) -> None:
     """Draw contour lines over a faint tint of the low ground, and the known minima as stars."""
-    scale = _Scale(field.values)
+    scale = Scale(field.values)
     if not scale.flat:
         tint = LinearSegmentedColormap.from_list("tint", _TINTS[dark])
         levels = np.unique([field.values.min(), *scale.levels, field.values.max()])
@@ -110,7 +110,7 @@ def draw_backdrop(axes: Axes, field: FieldRecord, theme: Theme, *, dark: bool) -
         contours.set_rasterized(True)
     for x, y in field.minima:
         axes.plot(x, y, "*", color=theme.ink, markeredgecolor=theme.paper, markersize=9.5, zorder=7.5)
-    wide, high = _sides(field)
+    wide, high = sides(field)
     axes.set_box_aspect(high / wide)
     axes.set_xlim(field.xs[0], field.xs[-1])
     axes.set_ylim(field.ys[0], field.ys[-1])

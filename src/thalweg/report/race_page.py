@@ -45,9 +45,11 @@ _RATES: dict[str, tuple[float, ...]] = {
 def race_page(record: Race, *, start: int = 0, racers: Sequence[Any] | None = None) -> str:
     """Return an interactive page of a race, as the text of one HTML file.
 
-    It opens with the recorded race. Once one drags the start, or changes a rate, it runs optimizers itself, by the
-    formulas of `thalweg.optimizers` in double precision, on any of the built-in landscapes. The file asks no host
-    for anything, and its Content-Security-Policy forbids it to: it can be mailed, and opened from a disk.
+    It opens with the recorded race. Once one drags the start, or changes a rate, it runs SGD, momentum, Nesterov,
+    AdaGrad, RMSProp and Adam itself, by the formulas of `thalweg.optimizers` in double precision, on any of the
+    built-in landscapes; and "Newton, plain", x ← x − αH⁻¹g, which unlike `solvers.Newton` has no line search and is
+    drawn to saddles. Noise there is drawn in the page: other draws than the recorded race's. The file asks no
+    host for anything, and its Content-Security-Policy forbids it to: it can be mailed, and opened from a disk.
 
     Args:
         record: a race; one of its starts is shown. On a landscape that is not built in the page shows the

@@ -18,7 +18,7 @@ _DEFAULTS: tuple[dict[str, Any], ...] = (
     {"kind": "adagrad", "name": "AdaGrad", "on": False, "epsilon": 1e-7},
     {"kind": "rmsprop", "name": "RMSProp", "on": True, "decay": 0.99, "epsilon": 1e-7},
     {"kind": "adam", "name": "Adam", "on": True, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8},
-    {"kind": "newton", "name": "Newton", "on": False},
+    {"kind": "newton", "name": "Newton, plain", "on": False},
 )
 
 
