@@ -72,7 +72,7 @@ class Run:
     training + validation where ``refitted``), ``test`` its only score on the
     test split. All three are None where an interruption left nothing to select,
     and ``test`` is None in every interrupted run: the test split stays unseen.
-    ``sanity`` is what `training.sanity.sanity` found before the training.
+    ``sanity`` is what `training.sanity.check_recipes` found before the training.
     """
 
     space: Recipe

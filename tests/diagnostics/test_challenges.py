@@ -16,8 +16,8 @@ from scipy.stats import binomtest, fisher_exact
 import thalweg as tw
 from thalweg.data import Preprocessing, Split
 from thalweg.diagnostics import challenge_images as change
-from thalweg.diagnostics.challenge_list import IMAGE_KINDS, KINDS, SPREAD, changes
-from thalweg.diagnostics.challenges import applicable, challenges, chunks
+from thalweg.diagnostics.challenge_list import IMAGE_KINDS, KINDS, SPREAD, Chunk, changes, distinct
+from thalweg.diagnostics.challenges import _others, applicable, challenges, chunks
 from thalweg.diagnostics.class_spread import distances, terciles
 from thalweg.plot import challenge_figure
 
@@ -164,6 +164,63 @@ def _labels_of(images: np.ndarray, split: Split) -> np.ndarray:
     return split.labels[same.argmax(axis=1)]
 
 
+def test_the_other_image_is_of_another_class_however_few_there_are() -> None:
+    labels = np.zeros(5000, np.int32)
+    labels[:5] = 1
+    images = labels.astype(np.uint8)[:, None, None, None]
+    for place, chunk in chunks(Split(images, labels), 0):
+        assert (chunk.others[:, 0, 0, 0] != labels[place]).all()
+
+
+def test_each_image_of_another_class_is_drawn_as_often() -> None:
+    labels, generator, rounds = np.array([4, 0, 2, 0, 4, 0, 4, 4]), np.random.default_rng(0), 4000
+    drawn = np.stack([_others(labels, generator) for _ in range(rounds)])
+    for row, label in enumerate(labels):
+        times = np.bincount(drawn[:, row], minlength=len(labels))
+        share = 1 / np.count_nonzero(labels != label)
+        assert (times[labels == label] == 0).all()
+        # Five standard deviations of a count.
+        np.testing.assert_allclose(times[labels != label], rounds * share, atol=5 * (rounds * share) ** 0.5)
+
+
+@pytest.mark.parametrize("shape", [(2, 2), (3, 5), (4, 4), (8, 8), (28, 28), (32, 24)])
+def test_the_strength_shown_is_the_share_that_is_covered(shape: tuple[int, int]) -> None:
+    zeros, ones = np.zeros((1, *shape, 1), np.float32), np.ones((1, *shape, 1), np.float32)
+    chunk = Chunk(zeros, np.full((1, 2), 0.3), ones, (0.0, 2.0))  # a patch of 1 or corners of 1 on 0
+    for one in changes(*shape):
+        if one.kind in ("occlusion", "clutter"):
+            assert one.strength == f"{100 * one.apply(chunk).mean():.3g}%"
+
+
+@pytest.mark.parametrize("shape", [(1, 3), (2, 2), (3, 5), (4, 4), (8, 8), (16, 17)])
+def test_no_row_is_another_or_changes_nothing(shape: tuple[int, int]) -> None:
+    generator = np.random.default_rng(0)
+    images, others = (generator.uniform(*REALS, size=(2, *shape, 1)).astype(np.float32) for _ in range(2))
+    chunk, listed = Chunk(images, np.full((2, 2), 0.3), others, REALS), distinct(*shape)
+    for before, one in zip([None, *listed], listed, strict=False):
+        after = one.apply(chunk)
+        assert (after != images).any(), one
+        if before is not None and before.condition == one.condition:
+            assert (after != before.apply(chunk)).any(), one
+    kept = [one.strength for one in listed if one.kind == "clutter"]
+    assert kept == {(4, 4): ["25%"], (8, 8): ["6.25%", "25%", "56.2%"]}.get(shape, kept)
+
+
+def test_strengths_that_small_images_have_not_are_noted() -> None:
+    images = noise(6, side=4, dtype=np.float32, channels=1)
+    model = model_of(np.random.default_rng(0).normal(size=(2, 16)), (4, 4, 1), "float32")
+    split = Split(images, np.arange(6, dtype=np.int32) % 2)
+    table = challenges(model, split, kinds=("shift", "occlusion", "clutter"))
+    assert [row.strength for row in table.rows[12:]] == ["6.25%", "25%", "25%"]
+    assert "clutter, other corners: 1 of 3 strengths shown" in str(table)
+    assert "occlusion, grey patch: 2 of 3 strengths shown" in str(table)
+    assert "shift" not in "".join(table.notes[:2])
+    assert challenge_figure.challenges(table).axes
+    small, dots = model_of(np.ones((2, 1)), (1, 1, 1), "float32"), Split(images[:, :1, :1], split.labels)
+    with pytest.raises(tw.UsageError, match="nothing changes images of 1 × 1"):
+        challenges(small, dots, kinds=("clutter",))
+
+
 # --- within-class spread ---
 
 
@@ -257,6 +314,9 @@ def test_spread_serves_features_that_are_no_images() -> None:
         assert row.p_value == pytest.approx(fisher_exact(counts).pvalue)
         assert row.drop == pytest.approx(right.mean() - right[own].mean())
     assert table.rows[0].accuracy > table.rows[2].accuracy
+    assert table.rows[0].drop < 0
+    assert table.rows[0].adjusted < 0.05  # and so a star, of what is better
+    assert "* differs by more than chance" in str(table)
 
 
 def test_float_images_and_one_class() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from typing import Any
 
 import jax
@@ -14,9 +15,11 @@ from jax.flatten_util import ravel_pytree
 import thalweg as tw
 from thalweg.data import Split
 from thalweg.data.preprocessing import Preprocessing
+from thalweg.diagnostics import objective
 from thalweg.diagnostics.curvature import Curvature, curvature, curvatures
 from thalweg.diagnostics.curvature_record import Eigenpair
 from thalweg.diagnostics.lanczos import density_of
+from thalweg.diagnostics.objective import flat, products, slope, stack_models
 from thalweg.errors import DataError, UsageError
 from thalweg.fitted import FittedModel
 from thalweg.losses import Hinge, Softmax
@@ -25,6 +28,7 @@ from thalweg.penalties import L1, L2, ElasticNet, NoPenalty
 from thalweg.plot.spectrum_figure import spectrum
 from thalweg.precision import double
 from thalweg.recipe import Recipe
+from thalweg.training.train import examples_of
 
 PLAIN = Preprocessing("none", np.float32(0), np.float32(1))
 WHOLE: dict[str, Any] = {"iterations": 200, "probes": 2, "tolerance": 1e-12}
@@ -149,6 +153,50 @@ def test_condition_number_off_the_null_space() -> None:
     assert found.verdict == "flat to rounding"
 
 
+def test_a_cluster_just_above_rounding_is_no_exact_condition_number() -> None:
+    # Eigenvalues between 2e-6 and 2e-5 of λmax: above the floor of float32, yet no product tells them well apart.
+    scales = np.r_[np.ones(3), np.geomspace(1.6e-3, 4e-3, 37)]
+    x = (np.random.default_rng(0).normal(size=(400, 40)) * scales).astype(np.float32)
+    data = Split(x, (np.arange(400) % 2).astype(np.int32))
+    recipe = Recipe(model=Linear(bias=False))
+    found = curvature(recipe, data, preprocessing="none", iterations=82)
+    # Two classes at weights of 0: H is the second moment of x/2 beside its negative, ± one another.
+    exact = np.linalg.eigvalsh(x.T.astype(np.float64) @ x / 800)
+    assert not found.condition_exact
+    assert 0.2 * exact[-1] / found.floor < found.condition <= exact[-1] / exact[exact > found.floor].min()
+    assert "condition number at least" in str(found)
+    double_found = curvature(recipe, data, preprocessing="none", iterations=82, tolerance=1e-99, precision="double")
+    assert double_found.condition_exact
+    assert double_found.condition == pytest.approx(exact[-1] / exact[0], rel=0.1)
+
+
+def test_directions_below_rounding_are_told_of() -> None:
+    # L2 lifts 93 % of the directions to 6e-6, which float32 cannot tell from 0 beside λmax.
+    rng = np.random.default_rng(0)
+    data = Split(rng.normal(size=(6, 40)).astype(np.float32), (np.arange(6) % 2).astype(np.int32))
+    recipe = Recipe(model=Linear(), penalty=L2(3e-6))
+    found = curvature(recipe, data, preprocessing="none")
+    assert found.null_share > 0.8
+    assert f"without {found.null_share:.0%} of the directions: they are flat to rounding" in str(found)
+    assert curvature(recipe, data, preprocessing="none", precision="double").null_share < 0.1
+
+
+def test_products_are_of_full_precision() -> None:
+    # An accelerator would take ten bits by default, and every bound would break.
+    model, data = model_of(RECIPES["dense"]), split()
+    point, seen = stack_models([model], np.float32), examples_of(data, model.preprocessing)
+    vectors = jnp.zeros((1, 1, len(flat(model.params))))
+    trial = jax.tree.map(lambda leaf: leaf[0], point)
+    for one in (
+        jax.make_jaxpr(lambda p: products(p, seen, vectors, rows=70))(point),
+        jax.make_jaxpr(lambda p: slope(p, seen, rows=70))(point),
+        jax.make_jaxpr(lambda p: objective._values(p, seen, vectors[0], rows=70))(trial),
+    ):
+        text = str(one)
+        assert "dot_general[" in text
+        assert text.count("precision=(Precision.HIGHEST, Precision.HIGHEST)") == text.count("dot_general[")
+
+
 def test_power_iteration_agrees() -> None:
     model, data = model_of(RECIPES["dense"], seed=3), split()
     dense = dense_hessian(model, data)[0]
@@ -214,7 +262,7 @@ def test_chunks_of_examples_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> No
     model, data = model_of(RECIPES["dense"]), split(weighted=True)
     whole = curvature(model, data, precision="double", **WHOLE)
     # 70 examples in chunks of 32: the last is filled up, and what fills it counts nothing.
-    monkeypatch.setattr("thalweg.diagnostics.curvature.chunk_rows", lambda *_: 32)
+    monkeypatch.setattr(sys.modules[curvature.__module__], "chunk_rows", lambda *_: 32)
     cut = curvature(model, data, precision="double", **WHOLE)
     assert cut.largest.value == pytest.approx(whole.largest.value, rel=1e-12)
     assert cut.value == pytest.approx(whole.value, rel=1e-12)
@@ -245,7 +293,7 @@ def test_notes_and_figures() -> None:
 @pytest.mark.parametrize(
     ("least", "largest", "expected"),
     [(-1.0, 2.0, "saddle"), (0.1, 2.0, "minimum"), (-2.0, -0.1, "maximum"), (0.0, 2.0, "flat to rounding"),
-     (-1e-9, 2.0, "flat to rounding"), (-2.0, 0.0, "flat to rounding"), (0.0, 0.0, "flat to rounding")],
+     (-1e-9, 2.0, "flat to rounding"), (-2.0, 0.0, "saddle"), (-2.0, -1e-7, "saddle"), (0.0, 0.0, "flat to rounding")],
 )  # fmt: skip
 def test_verdicts(least: float, largest: float, expected: str) -> None:
     none = np.zeros(1)

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import thalweg as tw
-from thalweg.training.sanity import sanity
+from thalweg.diagnostics.before import sanity
 
 DOCS = Path(__file__).parent.parent.parent / "docs"
 

@@ -10,6 +10,7 @@ from scipy.special import log_softmax
 
 import thalweg as tw
 from thalweg.data import Split
+from thalweg.diagnostics import lanczos
 from thalweg.diagnostics.curvature import curvature
 from thalweg.diagnostics.stability_edge import EdgeRecord, edge
 from thalweg.errors import DivergedError, UsageError
@@ -112,6 +113,16 @@ def test_a_rate_that_overflows_is_marked_and_leaves_the_others_alone() -> None:
     assert "diverged" in labels
     with pytest.raises(DivergedError, match="give smaller ones"):
         edge(recipe(), split(), preprocessing=None, steps=60, rates=[300.0, 400.0])
+
+
+def test_ends_that_do_not_fit_together_are_measured_in_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    rates = [0.2, 0.3, 0.4, 0.5, 0.6]
+    whole = edge(recipe(), split(), preprocessing=None, steps=60, rates=rates)
+    # Room for two bases of 12 vectors of 12 weights, as at the start; five would be refused after the training.
+    monkeypatch.setattr(lanczos, "available_bytes", lambda: 2 * 2 * 8 * 12 * 12)
+    found = edge(recipe(), split(), preprocessing=None, steps=60, rates=rates)
+    np.testing.assert_allclose(found.sharpness, whole.sharpness, rtol=1e-5)
+    assert found.outcomes == whole.outcomes
 
 
 def test_two_objectives_are_told_of_and_the_figure_has_its_labels() -> None:

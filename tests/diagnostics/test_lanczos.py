@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.linalg import eigvalsh
 
 from thalweg.diagnostics import lanczos as module
-from thalweg.diagnostics.lanczos import density_of, lanczos
+from thalweg.diagnostics.lanczos import ROUNDING, condition_of, density_of, lanczos
 from thalweg.errors import DataError, UsageError
 
 EPS = float(np.finfo(np.float64).eps)
@@ -72,6 +72,32 @@ def test_an_invariant_space_ends_one_member_and_not_the_other() -> None:
     assert found.exhausted.tolist() == [True, False]
     np.testing.assert_allclose(found.ritz(0).values, [1, 2, 5], rtol=1e-12)
     np.testing.assert_allclose(found.ritz(0).residuals, 0, atol=1e-12)
+
+
+@pytest.mark.parametrize("null", [0, 40])
+@pytest.mark.parametrize(("low", "exact"), [(3, False), (12, True), (1e4, True)])
+def test_the_condition_of_a_cluster_next_to_rounding_is_true(low: float, exact: bool, null: int) -> None:
+    # Products in float32. Below ten floors rounding blurs the values by more than a tenth: no exact number then.
+    eps = float(np.finfo(np.float32).eps)
+    floor = ROUNDING * eps
+    values = np.concatenate([[1, 0.7, 0.5], np.geomspace(low, 3.3 * low, 37) * floor, np.zeros(null)])
+    dense = matrix(values, 0).astype(np.float32)
+    starts = np.random.default_rng(9).normal(size=(3, len(values)))
+    krylov = lanczos(lambda v: (v.astype(np.float32) @ dense).astype(np.float64), starts, 90, eps=eps)
+    found, resolved = condition_of([krylov.ritz(i) for i in range(3)], floor)
+    assert krylov.exhausted.all()
+    assert resolved == exact
+    true = 1 / (low * floor)
+    assert found == pytest.approx(true, rel=0.1) if exact else 0.5 * true < found <= true
+
+
+def test_unresolved_values_make_no_condition_number_exact() -> None:
+    # 12 steps of 30: the lower end is not resolved, and what is said of it is not too large.
+    values = np.geomspace(1e-4, 1, 30)
+    found, resolved = condition_of([run(matrix(values, 1)[None], 12).ritz(0)], 1e-15)
+    assert not resolved
+    assert 1 < found < 1e4
+    assert condition_of([run(np.zeros((1, 4, 4)), 4).ritz(0)], 0.0)[1] is False
 
 
 def test_a_member_does_not_change_the_others() -> None:

@@ -17,9 +17,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 import thalweg as tw
 from thalweg.data import Preprocessing, Split
-from thalweg.diagnostics.gradient_sums import GroupSums, Point, batch_squares, flat, group_sums, penalty_slope
+from thalweg.diagnostics.gradient_sums import GroupSums, Point, batch_squares, group_sums, penalty_slope
 from thalweg.diagnostics.noise import NoiseRecord, estimate_noise, gradient_noise
 from thalweg.diagnostics.noise_history import noise_history
+from thalweg.diagnostics.objective import flat
 from thalweg.plot.noise_figure import noise
 from thalweg.training.train import examples_of
 
@@ -140,7 +141,43 @@ def test_gradients_without_a_mean_have_no_upper_limit() -> None:
     found = estimate_noise(sums_of(np.stack([opposite, -opposite], axis=1).reshape(400, 30)))
     assert found.gradient_square < 0
     assert found.scale == math.inf
-    assert found.interval == (400, math.inf)
+    assert found.interval == (0, math.inf)
+
+
+def test_weights_fitted_to_the_examples_leave_nothing_to_tell() -> None:
+    """y = x·w + noise at the least squares fit: ḡ is 0 whatever |G|² of fresh examples is, so no interval may say."""
+    generator, features = np.random.default_rng(4), 5
+    covered = 0
+    for _ in range(60):
+        x = generator.normal(size=(100, features))
+        y = generator.normal(size=100)  # the true weights are 0
+        w = np.linalg.lstsq(x, y, rcond=None)[0]
+        found = estimate_noise(sums_of(x * (x @ w - y)[:, None]))
+        assert found.interval == (0, math.inf)
+        # Over fresh x: G = w and E‖g‖² = E (x·w − y)²‖x‖² = (p + 2)|w|² + p.
+        square = w @ w
+        covered += found.interval[0] <= ((features + 2) * square + features - square) / square <= found.interval[1]
+    assert covered == 60
+    model, split = fitted(LINEAR), split_of()
+    twice = Split(np.repeat(split.features[:1], 20, axis=0), (np.arange(20) % 2).astype(np.int32))
+    middle = {"weight": np.zeros((CLASSES, FEATURES), np.float32), "bias": np.array([0, 0, -50], np.float32)}
+    words = str(gradient_noise(dataclasses.replace(model, params=middle), twice, batch_sizes=()))
+    assert "cannot be told" in words
+    assert "held-out" in words
+
+
+def test_gradients_that_are_all_alike_have_no_noise() -> None:
+    split = split_of()
+    one = Split(np.repeat(split.features[:1], 20, axis=0), np.zeros(20, np.int32))
+    found = gradient_noise(fitted(LINEAR), one, batch_sizes=())
+    assert (found.estimate.noise, found.scale) == (0, 0)
+    assert 0 < found.estimate.floor < 1e-4 * found.estimate.gradient_square
+    assert found.interval == (0, found.estimate.floor / found.estimate.gradient_square)
+    assert "gradient noise 0 to rounding" in str(found)
+    assert found.step_efficiency(1) == 1
+    # Beyond rounding it is told: one example a little off.
+    one.features[0, 0] += 0.1
+    assert gradient_noise(fitted(LINEAR), one, batch_sizes=()).scale > 0
 
 
 @pytest.mark.parametrize("recipe", [LINEAR, dataclasses.replace(LINEAR, penalty=tw.penalties.L2(0.1)), DENSE])
@@ -185,9 +222,13 @@ def test_efficiencies_and_words() -> None:
     lost = dataclasses.replace(
         record, estimate=dataclasses.replace(record.estimate, scale=math.inf, interval=(5.0, math.inf))
     )
-    assert "at least 5" in str(lost)
+    assert "cannot be told" in str(lost)
     assert lost.step_efficiency(8) == 0
     assert lost.example_efficiency(8) == 1
+    open_end = dataclasses.replace(record, estimate=dataclasses.replace(record.estimate, interval=(5.0, math.inf)))
+    assert "not known" in str(open_end)
+    assert "far above" in str(record)
+    assert "far above" not in str(open_end)
 
 
 def test_the_history_ends_where_the_training_does() -> None:
@@ -199,6 +240,9 @@ def test_the_history_ends_where_the_training_does() -> None:
     assert run.model is not None
     data = tw.data.splits.split_dataset(tw.load((x, y)))
     at_end = gradient_noise(run.model, data.train, batch_sizes=())
+    if not run.refitted:
+        assert gradient_noise(run, (x, y), batch_sizes=()).estimate == at_end.estimate
+        assert gradient_noise(run.model, (x, y), batch_sizes=()).estimate == at_end.estimate
     # The groups of the jackknife are other ones; the estimates are of the same numbers.
     assert history.records[-1].estimate.noise == pytest.approx(at_end.estimate.noise, rel=1e-6)
     assert history.scales.shape == (4,)
@@ -248,8 +292,8 @@ def test_bad_input_is_named() -> None:
     few = Split(split.features[:7], split.labels[:7])  # type: ignore[index]
     cases: list[tuple[Any, type[Exception], str]] = [
         (lambda: gradient_noise(model, few), tw.DataError, "7 examples are too few"),
-        (lambda: gradient_noise(model, Split(split.features, None)), tw.DataError, "need labels"),
-        (lambda: gradient_noise(model, split.features), tw.UsageError, "split is a ndarray"),
+        (lambda: gradient_noise(model, Split(split.features, None)), tw.DataError, "no labels"),
+        (lambda: gradient_noise("x", split), tw.UsageError, "model is a str"),
         (lambda: gradient_noise(model, split, draws=1), tw.UsageError, "draws is 1"),
         (lambda: gradient_noise(model, split, examples=3), tw.UsageError, "examples is 3"),
         (lambda: gradient_noise(model, split, batch_sizes=(0,)), tw.UsageError, "batch_sizes is 0"),

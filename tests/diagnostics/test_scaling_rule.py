@@ -140,6 +140,14 @@ def test_a_rule_that_stops_holding_is_said_to_up_to_where() -> None:
     assert f"(it held up to {upto})" in str(record)
 
 
+def test_a_rule_that_failed_first_is_not_said_to_have_held_from_there() -> None:
+    record = record_of([0, 0.5, 1, 2.5, 4, 5, 6, 7, 8, 8, 8], noise=0.01)
+    assert record.verdict(count=3) == "did not hold"
+    assert record.verdict(count=9) == "held"
+    assert record.held_up_to() is None
+    assert "linear rule did not hold (it held" not in str(record)
+
+
 def test_adaptive_optimizers_square_root() -> None:
     record = record_of([0, 0.5, 1, 1.5, 2])
     assert (record.verdict(), record.verdict("square root")) == ("did not hold", "held")
@@ -241,6 +249,8 @@ def test_bad_input_is_named() -> None:
     cases: list[tuple[tw.Recipe, dict[str, Any], str]] = [
         (with_rate(tw.log_uniform(0.1, 1)), {}, "every number has one value"),
         (with_rate(tw.schedules.BatchScaled(0.1)), {}, "follows the linear rule already"),
+        (with_rate(tw.schedules.Warmup(5, tw.schedules.BatchScaled(0.1, 64))), {}, "follows the linear rule already"),
+        (with_rate(tw.schedules.Scaled(tw.schedules.BatchScaled(0.1), 2.0)), {}, "follows the linear rule already"),
         (with_rate(0.0), {}, "no learning rate above 0"),
         (RECIPE, {"batches": (16, 16)}, "each size once"),
         (RECIPE, {"batches": (16, 5000)}, "at least two sizes of at most 1151"),

@@ -10,16 +10,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from sklearn.datasets import load_wine
 
 import thalweg as tw
 import thalweg.sweeps
 from thalweg.cli.output import print_run
 from thalweg.data import Dataset, Split
 from thalweg.data.preprocessing import fit_preprocessing
+from thalweg.diagnostics.before import sanity
 from thalweg.saved_run import load_run
 from thalweg.training import sanity as module
-from thalweg.training.few import FEW, choose_few, independent
-from thalweg.training.sanity import sanity
+from thalweg.training.few import FEW, Few, choose_few, independent, standardised
+from thalweg.training.penalty_sanity import check_penalty
 
 RNG = np.random.default_rng(3)
 # One shape for nearly all tests, since each further one is compiled anew.
@@ -163,6 +165,38 @@ def test_features_too_large_are_told_from_a_wrong_loss() -> None:
     assert sanity(SUBJECT, huge)[0].verdict == "passed"
 
 
+@pytest.mark.parametrize("loss", [tw.losses.Softmax(), tw.losses.Hinge()], ids=["softmax", "hinge"])
+def test_features_of_different_scales_are_no_fault_of_the_model(loss: Any) -> None:
+    """Wine as it is: from 0.1 to 1,680. A small network gets stuck; with scaled features it does not."""
+    table = load_wine()
+    data = (table.data.astype(np.float32), table.target.astype(np.int32))
+    finding = sanity(tw.Recipe(model=tw.models.Dense((8,)), loss=loss), data, preprocessing="none")[-1]
+    assert (finding.code, finding.verdict) == ("SA03", "passed")
+    assert "with the features standardised 20 of 20" in finding.evidence
+    assert "need scaling" in finding.evidence
+
+
+@pytest.mark.parametrize(
+    "parts", [parts for code, parts in BUGS if code == "SA03"], ids=["Blind", "Constant", "Stopped"]
+)
+def test_features_of_different_scales_hide_no_bug(parts: dict[str, Any]) -> None:
+    uneven = (DATA[0] * np.logspace(-1, 3, FEATURES, dtype=np.float32), DATA[1])
+    finding = sanity(tw.Recipe(**{"model": tw.models.Linear(), **parts}), uneven, preprocessing="none")[-1]
+    assert (finding.code, finding.verdict) == ("SA03", "found")
+    assert "with the features standardised" in finding.evidence
+
+
+def test_standardised_examples() -> None:
+    """Mean 0 and deviation 1 over those of weight above 0, by float32's rounding; what is alike becomes 0."""
+    x = (RNG.normal(size=(FEW, 3)) * [1e-3, 1, 1e3] + [1, 0, 5]).astype(np.float32)
+    x[:, 1] = 7
+    weights = (np.arange(FEW) < 12).astype(np.float32) / 12
+    found = standardised(Few(x, np.zeros(FEW, np.int32), weights)).x
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found[:12].mean(axis=0), 0, atol=1e-6)
+    np.testing.assert_allclose(found[:12].std(axis=0), [1, 0, 1], atol=1e-6)
+
+
 def test_few_features_leave_few_examples_to_fit() -> None:
     """A linear model can fit D + 1 examples to any labels, not twenty; with one feature alike, none."""
     narrow = (DATA[0][:, :3], DATA[1])
@@ -203,6 +237,20 @@ def test_a_penalty_that_reaches_no_weight_is_found() -> None:
     finding = sanity(tw.Recipe(model=(init, apply), penalty=tw.penalties.L2(1e-3)), DATA)[1]
     assert (finding.code, finding.verdict) == ("SA02", "found")
     assert "counts as a weight" in finding.evidence
+
+
+def test_strengths_outside_of_float32_are_no_wrong_sign() -> None:
+    weights = {"weight": np.ones((2, 3), np.float32)}
+    for penalty in (tw.penalties.L2(1e-40), tw.penalties.L2(1e38), tw.penalties.L1(1e-42), tw.penalties.L1(1e39)):
+        finding = check_penalty(penalty, weights, "linear")
+        assert finding.verdict == "not applicable"
+        assert f"the strength {penalty.strength:g}" in finding.evidence
+        assert "outside what float32 holds" in finding.evidence
+    for kind in (tw.penalties.L2, tw.penalties.L1, lambda s: tw.penalties.ElasticNet(s, 0.5)):
+        for strength in (1e-36, 1e35):  # the ends of what is looked at
+            assert check_penalty(kind(strength), weights, "linear").verdict == "passed"
+    for broken in (Rewarding(1e-36), Uphill(1e35)):
+        assert check_penalty(broken, weights, "linear").verdict == "found"
 
 
 def test_the_few_examples() -> None:

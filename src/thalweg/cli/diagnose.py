@@ -11,6 +11,7 @@ from cyclopts import Parameter
 
 from thalweg.cli.options import Reading, Whole
 from thalweg.cli.output import print_json, shown
+from thalweg.data.builtin import BUILTIN
 from thalweg.diagnostics import Case, Diagnosis, make_case
 from thalweg.diagnostics import diagnose as run_checks
 from thalweg.errors import ThalwegError
@@ -66,6 +67,8 @@ def _case(run: Run | PathRun, data: str | None, trial: int | None) -> Case:
     if data is not None:
         return make_case(run, _reading(settings).load(data), trial)
     source = settings.get("data", run.data.source)
+    if "data" not in settings and run.data.name in BUILTIN:
+        source = run.data.name  # which is how they are loaded; a run made in Python has the description alone
     if source == "arrays":
         return dataclasses.replace(make_case(run, None, trial), why_no_data=_ARRAYS)
     try:

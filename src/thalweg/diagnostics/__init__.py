@@ -6,6 +6,7 @@
 
 # All at once, not when first asked for: some functions share their name with the module they stand in.
 from thalweg.diagnostics.base import Check, Diagnosis
+from thalweg.diagnostics.before import sanity
 from thalweg.diagnostics.case import Case, make_case
 from thalweg.diagnostics.challenges import ChallengeTable, challenges
 from thalweg.diagnostics.checks import CHECKS
@@ -41,6 +42,7 @@ __all__ = [
     "make_case",
     "noise_history",
     "plane",
+    "sanity",
     "scaling_rule",
     "trajectory",
 ]

@@ -12,7 +12,19 @@ import math
 import numpy as np
 from scipy import sparse
 
-__all__ = ["brighten", "clutter", "contrast", "occlude", "rotate", "shear", "shift", "stretch", "warp"]
+__all__ = [
+    "brighten",
+    "clutter",
+    "contrast",
+    "corner",
+    "occlude",
+    "patch",
+    "rotate",
+    "shear",
+    "shift",
+    "stretch",
+    "warp",
+]
 
 Limits = tuple[float, float]
 
@@ -84,13 +96,25 @@ def _sampling(height: int, width: int, back: np.ndarray) -> sparse.csr_array:
     return sparse.csr_array((entries, (np.concatenate(rows), np.concatenate(columns))), shape=shape)
 
 
+def patch(height: int, width: int, share: float) -> tuple[int, int]:
+    """Return the sides, in whole pixels, of a patch of about that share of an image."""
+    high, wide = (min(size, round(math.sqrt(share) * size)) for size in (height, width))
+    return high, wide
+
+
+def corner(height: int, width: int, share: float) -> tuple[int, int]:
+    """Return the sides, in whole pixels, of each of four corners that together take about that share of an image."""
+    high, wide = (min(size // 2, round(math.sqrt(share / 4) * size)) for size in (height, width))
+    return high, wide
+
+
 def occlude(images: np.ndarray, share: float, corners: np.ndarray, limits: Limits) -> np.ndarray:
-    """Cover a grey patch (mid-way between the limits) of that share of each image, shaped like the image.
+    """Cover a grey patch (mid-way between the limits) of about that share of each image, shaped like the image.
 
     ``corners`` (N, 2) in [0, 1) say where: 0 is the top or left end of the places that the patch can take.
     """
     height, width = images.shape[1:3]
-    high, wide = (min(size, round(math.sqrt(share) * size)) for size in (height, width))
+    high, wide = patch(height, width, share)
     top = np.floor(corners[:, 0] * (height - high + 1)).astype(int)[:, None]
     left = np.floor(corners[:, 1] * (width - wide + 1)).astype(int)[:, None]
     rows, columns = np.arange(height)[None, :], np.arange(width)[None, :]
@@ -102,7 +126,7 @@ def occlude(images: np.ndarray, share: float, corners: np.ndarray, limits: Limit
 def clutter(images: np.ndarray, others: np.ndarray, share: float) -> np.ndarray:
     """Put the corners of another image over those of each: four pieces, together about that share of its area."""
     height, width = images.shape[1:3]
-    high, wide = (min(size // 2, round(math.sqrt(share / 4) * size)) for size in (height, width))
+    high, wide = corner(height, width, share)
     rows, columns = np.arange(height), np.arange(width)
     covered = ((rows < high) | (rows >= height - high))[:, None] & ((columns < wide) | (columns >= width - wide))[None]
     return np.where(covered[None, :, :, None], others, images)

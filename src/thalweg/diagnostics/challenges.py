@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from thalweg.data import Split
-from thalweg.diagnostics.challenge_list import IMAGE_KINDS, KINDS, SPREAD, Chunk, changes
+from thalweg.diagnostics.challenge_list import IMAGE_KINDS, KINDS, SPREAD, Chunk, changes, distinct
 from thalweg.diagnostics.class_spread import TERCILES, terciles
 from thalweg.errors import UsageError, nearest
 from thalweg.fields import check_integer
@@ -94,7 +95,7 @@ class ChallengeTable:
             numbers = f"{row.accuracy:>9.4f} {interval:>17} {row.drop:>+8.4f}{mark}"
             lines.append(f"{kind:<20} {condition:<16} {row.strength:>10} {numbers}")
         lines.append(
-            "drop: clean accuracy less this one; * is more than chance explains (McNemar, for spread Fisher; Holm, 5 %)"
+            "drop: clean accuracy less this one; * differs by more than chance (McNemar, for spread Fisher; Holm, 5 %)"
         )
         return "\n".join([*lines, *self.notes])
 
@@ -113,14 +114,15 @@ def challenges(
     - shift: by 1, 2 and 3 sixteenths of the shorter side, up, down, left and right;
     - rotation: by 5°, 15°, 30° either way (viewpoint);
     - stretching: larger, smaller, wider, slanted (deformation);
-    - occlusion: a grey patch over 5, 15, 30 % of the area, anywhere;
-    - clutter: squares in all four corners, in all 10, 25, 50 % of the area, from an image of another class;
+    - occlusion: a grey patch over about 5, 15, 30 % of the area, anywhere;
+    - clutter: patches in all four corners, in all about 10, 25, 50 % of the area, from an image of another class;
     - within-class spread: no change of images, but the accuracy on the third of each class that is nearest
       to its class mean (Euclidean, in raw features), the middle third, and the furthest.
 
     Warps are bilinear, and what comes in from outside repeats the nearest pixel of the edge. uint8 images stay uint8;
-    others stay within the least and largest value of the split. Each row has Wilson's 95 % interval and a paired
-    test against the clean images (McNemar 1947), adjusted for the number of rows (Holm 1979).
+    others stay within the least and largest value of the split. ``strength`` tells the share of whole pixels that is
+    really covered; of strengths that are the same on small images one stays, with a note. Each row has Wilson's 95 %
+    interval and a paired test against the clean images (McNemar 1947), adjusted for the number of rows (Holm 1979).
 
     Arguments:
         model: a `FittedModel` or an estimator that holds one.
@@ -146,6 +148,9 @@ def challenges(
         rows += _changed(fitted, split, chosen, right, seed, tell)
     if SPREAD in chosen:
         rows += _spread(split, right)
+    if not rows:
+        shape = " × ".join(map(str, split.features.shape[1:3]))
+        raise UsageError(f"kinds is {chosen!r}: of these nothing changes images of {shape} pixels; choose others")
     adjusted = holm([row.p_value for row in rows])
     rows = [replace(row, adjusted=p) for row, p in zip(rows, adjusted, strict=True)]
     return ChallengeTable(Accuracy(clean.correct, clean.count), tuple(rows), seed, _notes(split, chosen))
@@ -200,15 +205,15 @@ def _limits(split: Split) -> tuple[float, float]:
 
 
 def _others(labels: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """For each example the place of another one, of another class where there is one."""
+    """For each example the place of another one: each of another class alike, or any where there is one class only."""
     count = len(labels)
-    chosen = generator.integers(count, size=count)
-    for _ in range(100):
-        again = np.flatnonzero(labels[chosen] == labels)
-        if not len(again) or (labels == labels[0]).all():
-            break
-        chosen[again] = generator.integers(count, size=len(again))
-    return chosen
+    _, classes, sizes = np.unique(labels, return_inverse=True, return_counts=True)
+    if len(sizes) == 1:
+        return generator.integers(count, size=count)
+    own, begin = sizes[classes], (np.cumsum(sizes) - sizes)[classes]
+    drawn = generator.integers(count - own)
+    # Sorted by class, each class is one block: what is drawn at or behind the own one lies its length further on.
+    return np.argsort(labels, kind="stable")[drawn + np.where(drawn >= begin, own, 0)]
 
 
 def _changed(
@@ -220,7 +225,7 @@ def _changed(
     tell: Callable[[str], None] | None,
 ) -> list[Challenge]:
     assert split.labels is not None
-    listed = [change for change in changes(*split.features.shape[1:3]) if change.kind in kinds]
+    listed = [change for change in distinct(*split.features.shape[1:3]) if change.kind in kinds]
     after = np.zeros((len(listed), len(split)), bool)
     for place, chunk in chunks(split, seed):
         for row, change in enumerate(listed):
@@ -259,8 +264,15 @@ def _notes(split: Split, kinds: Sequence[str]) -> tuple[str, ...]:
     assert split.labels is not None
     notes = []
     if "clutter" in kinds and (split.labels == split.labels[0]).all():
-        notes.append("clutter: all examples are of one class, so the squares are from that class")
+        notes.append("clutter: all examples are of one class, so the corners are from that class")
     if set(kinds) & set(IMAGE_KINDS) and min(split.features.shape[1:3]) < 16:
         height, width = split.features.shape[1:3]
+        left = Counter((change.kind, change.condition) for change in distinct(height, width))
+        for kind, condition in dict.fromkeys((change.kind, change.condition) for change in changes(height, width)):
+            if kind in kinds and (number := left[kind, condition]) < 3:
+                notes.append(
+                    f"{kind}, {condition}: {number} of 3 strengths shown; on {height} × {width} pixels the others are "
+                    "the same or change nothing"
+                )
         notes.append(f"the images are {height} × {width} pixels: a shift of one is a large part of them")
     return tuple(notes)

@@ -32,7 +32,8 @@ def distances(split: Split) -> np.ndarray:
 def terciles(split: Split) -> np.ndarray:
     """Return for each example (N,) whether it is in the nearest (0), middle (1) or furthest (2) third of its class.
 
-    Thirds of each class, so that all three hold the same mix of classes.
+    Thirds of each class, so that all three hold nearly the same mix of classes: a class's share of them differs by
+    one example at most. Of two examples none is in the middle, and a single one is in the middle only.
     """
     assert split.labels is not None
     away, third = distances(split), np.zeros(len(split), int)

@@ -13,7 +13,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from thalweg.diagnostics.curvature_record import FLAT, Curvature, Eigenpair
-from thalweg.diagnostics.lanczos import Krylov, Ritz, condition_of, density_of, lanczos, padded
+from thalweg.diagnostics.lanczos import ROUNDING, Krylov, Ritz, condition_of, density_of, lanczos, padded
 from thalweg.diagnostics.objective import Point, chunk_rows, flat, products, slope, stack_models
 from thalweg.diagnostics.subject import Subject, check_smooth, subject
 from thalweg.errors import UsageError
@@ -28,7 +28,6 @@ __all__ = ["Curvature", "Eigenpair", "curvature", "curvatures", "measured"]
 
 Precision: TypeAlias = Literal["single", "double"]
 
-_FLOOR = 16  # units of rounding; float32 products of 1,437 examples came out 1 to 3 units off
 _GRID = 512
 
 
@@ -236,7 +235,7 @@ class _Measurement:
     def _pairs(self, values: np.ndarray, residuals: np.ndarray, vectors: np.ndarray) -> tuple[Eigenpair, Eigenpair]:
         scale = float(np.abs(values).max())
         _, back = ravel_pytree(self.models[0].params)
-        rounding = _FLOOR * self.options.eps
+        rounding = ROUNDING * self.options.eps
         met = residuals <= max(self.options.tolerance, rounding) * scale
         largest, least = (
             Eigenpair(
@@ -252,7 +251,8 @@ class _Measurement:
         value: float, norm: float,
     ) -> Curvature:  # fmt: skip
         largest, least = pair
-        floor = _FLOOR * self.options.eps * max(abs(largest.value), abs(least.value))
+        floor = ROUNDING * self.options.eps * max(abs(largest.value), abs(least.value))
+        condition, resolved = condition_of(spaces, floor)
         nodes, weights = padded(spaces)
         width = self.options.broadening * (largest.value - least.value) or max(abs(largest.value), 1.0) * 1e-3
         count_shown = max(_GRID, int(3 / self.options.broadening))
@@ -269,8 +269,8 @@ class _Measurement:
             floor=floor,
             trace=float(traces.mean()),
             trace_error=float(error),
-            condition=condition_of(spaces, floor),
-            condition_exact=whole,
+            condition=condition,
+            condition_exact=whole and resolved,
             flat_share=float((weights * (np.abs(nodes) < FLAT * np.abs(nodes).max())).sum() / len(spaces)),
             products=count * len(spaces),
             broadening=width,

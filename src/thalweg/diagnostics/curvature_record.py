@@ -47,11 +47,15 @@ class Curvature:
     ``node_weights`` (P, k) are the quadratures behind it, one a probe, padded with weight 0.
     ``trace`` has the standard error ``trace_error`` over the probes, NaN of a single one.
 
-    ``condition`` is the largest over the smallest singular value *that is not 0 to rounding*, where
-    ``condition_exact``; otherwise some small eigenvalue may not have been told apart yet, and it is what is at
-    least known. NaN where H is 0. Where an eigenvalue is 0 to rounding, the condition number of H itself is
-    infinite; softmax has such directions by nature, as adding one number to all biases changes no probability.
-    ``flat_share`` estimates the share of the n directions whose |eigenvalue| is under a thousandth of the largest.
+    ``condition`` is the largest over the smallest singular value *that is not 0 to rounding*, to a tenth, where
+    ``condition_exact``: every Krylov space is invariant to rounding, and every Ritz value in it is either resolved
+    (its residual and the floor are at most a tenth of it) or below the floor, residual and all. Otherwise the true one
+    is at least so large. So none beyond λmax/(10 floors) is exact, 52,000 in single precision. Like the bounds
+    of the ends it leaves one thing unproved: that no eigenvalue hides from all the random starts, as a single
+    one next to the many that are 0 may. NaN where none is known. ``null_share`` estimates the share of the n
+    directions that are left out, |eigenvalue| ≤ floor; with them the condition number of H itself is larger, or
+    infinite: softmax has such directions by nature, as adding one number to all biases changes no probability.
+    ``flat_share`` estimates the share of the directions whose |eigenvalue| is under a thousandth of the largest.
 
     ``value`` is the objective, ``gradient_norm`` its slope's norm (with a penalty that has kinks, the distance of
     −gradient to its subdifferential), ``verdict`` what the extreme eigenvalues prove, and ``critical``
@@ -84,17 +88,21 @@ class Curvature:
         return self.largest.converged and self.least.converged
 
     @property
+    def null_share(self) -> float:
+        """Estimate of the share of the n directions that are flat to rounding: the density's weight up to the floor."""
+        return float((self.node_weights * (np.abs(self.nodes) <= self.floor)).sum() / len(self.nodes))
+
+    @property
     def verdict(self) -> Verdict:
         """What the extreme eigenvalues prove.
 
-        "saddle": they have both signs (a vector of negative curvature is proof). "minimum": the least is
-        above the floor by more than its bound; "maximum": the largest is below by as much. "flat to rounding": no
-        negative curvature was found, but there are directions with none that can be told from 0.
+        "saddle": the least is below 0 (a vector of negative curvature is proof that this is no minimum), and the
+        largest is not proved to be. "minimum": the least is above the floor by more than its bound; "maximum": the
+        largest is below by as much. "flat to rounding": no negative curvature was found, but there are
+        directions with none that can be told from 0.
         """
         if self.least.value < -self.floor:
-            if self.largest.value > self.floor:
-                return "saddle"
-            return "maximum" if self.largest.interval[1] < -self.floor else "flat to rounding"
+            return "maximum" if self.largest.interval[1] < -self.floor else "saddle"
         return "minimum" if self.least.interval[0] > self.floor else "flat to rounding"
 
     @property
@@ -117,16 +125,22 @@ class Curvature:
 
     def __str__(self) -> str:
         at = "" if self.critical else "; the slope here is not 0, so this is no minimum or saddle itself"
-        exactly = "" if self.condition_exact else "at least "
         lines = [
             f"{self.verdict} (gradient norm {self.gradient_norm:.3g}{at})",
             f"λmax {_pair(self.largest)}, λmin {_pair(self.least)}, 2/λmax {self.stable_rate():.4g}",
-            f"condition number {exactly}{self.condition:.4g}, directions that are flat to rounding left out",
+            self._condition(),
             f"about {self.flat_share:.0%} of {self.parameters:,} directions curve less than λmax/1000",
             f"trace {self.trace:.4g} ± {self.trace_error:.2g}",
             *self.notes,
         ]
         return "\n".join(lines)
+
+    def _condition(self) -> str:
+        share = f"{self.null_share:.0%}" if self.null_share >= 0.01 else "less than 1%"
+        left_out = f", without {share} of the directions: they are flat to rounding" if self.null_share > 0 else ""
+        if np.isnan(self.condition):
+            return f"condition number not known{left_out}"
+        return f"condition number {'' if self.condition_exact else 'at least '}{self.condition:.4g}{left_out}"
 
 
 def _pair(one: Eigenpair) -> str:

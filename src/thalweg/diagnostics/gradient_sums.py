@@ -9,13 +9,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from thalweg.diagnostics.objective import flat
 from thalweg.errors import DataError
 from thalweg.models import Linear
 from thalweg.penalties import is_smooth, penalty_gradient
 from thalweg.recipe import Recipe
 from thalweg.training.program import Examples
 
-__all__ = ["GroupSums", "Point", "batch_squares", "flat", "group_sums", "penalty_slope"]
+__all__ = ["GroupSums", "Point", "batch_squares", "group_sums", "penalty_slope"]
 
 _BYTES = 1 << 26  # of gradients formed at once
 _MOST = 1024  # examples at once: enough to fill the processor
@@ -83,11 +84,6 @@ def penalty_slope(point: Point) -> Any:
     if is_smooth(point.recipe.penalty):
         return penalty_gradient(point.recipe.penalty, jax.tree.map(jnp.asarray, point.params))
     return jax.tree.map(jnp.zeros_like, point.params)
-
-
-def flat(tree: Any) -> np.ndarray:
-    """Lay a tree of arrays flat, as (parameters,) float64."""
-    return np.concatenate([np.asarray(leaf, np.float64).ravel() for leaf in jax.tree.leaves(tree)])
 
 
 def _is_linear(point: Point) -> bool:

@@ -7,18 +7,19 @@ from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
-from scipy.linalg import eigh_tridiagonal
+from scipy.linalg import eigh_tridiagonal, eigvalsh_tridiagonal
 
 from thalweg.errors import DataError, UsageError
 from thalweg.training.free_memory import available_bytes
 
-__all__ = ["Krylov", "Product", "Ritz", "condition_of", "density_of", "lanczos", "padded"]
+__all__ = ["ROUNDING", "Krylov", "Product", "Ritz", "condition_of", "density_of", "fitting", "lanczos", "padded"]
 
 Product: TypeAlias = Callable[[np.ndarray], np.ndarray]  # vectors (B, n) float64 -> H_b v_b (B, n) float64
 
+ROUNDING = 16  # units of the precision, times the largest |eigenvalue|; float32 products came out 1 to 3 units off
 _LEAST = 32  # steps before convergence may end the work: fewer nodes make a poor density
 _LOOK = 8  # steps between two looks at convergence
-_RESOLVED = 0.1  # a Ritz value counts as found where its residual is at most this share of it
+_RESOLVED = 0.1  # a Ritz value counts as resolved where residual and rounding are at most this share of it
 _USE = 0.5  # of the free memory that the bases may take
 
 
@@ -41,7 +42,7 @@ class Krylov:
 
     ``diagonal`` (B, k) and ``beside`` (B, k) hold the entries of T_b, the last of ``beside`` being β_k;
     ``basis`` (B, k, n) the orthonormal vectors; ``sizes`` (B,) how many of them there are: fewer than k where
-    the space is invariant, which ``exhausted`` (B,) marks. ``products`` counts products for each matrix.
+    the space is invariant to rounding, which ``exhausted`` (B,) marks. ``products`` counts products for each matrix.
     """
 
     diagonal: np.ndarray
@@ -87,7 +88,7 @@ def lanczos(product: Product, starts: np.ndarray, iterations: int, *, tolerance:
     _check_memory(count, steps, size)
     diagonal, beside, basis = np.zeros((count, steps)), np.zeros((count, steps)), np.zeros((count, steps, size))
     current = starts / np.linalg.norm(starts, axis=1, keepdims=True)
-    sizes, live, scale = np.full(count, steps), np.ones(count, bool), np.zeros(count)
+    sizes, live = np.full(count, steps), np.ones(count, bool)
     done = 0
     for k in range(steps):
         basis[:, k] = current
@@ -95,12 +96,10 @@ def lanczos(product: Product, starts: np.ndarray, iterations: int, *, tolerance:
         if not np.isfinite(rest).all():
             raise DataError("a Hessian product is not finite: the weights or the features are NaN, infinite or too big")
         diagonal[:, k] = np.einsum("bn,bn->b", current, rest)
-        scale = np.maximum(scale, np.linalg.norm(rest, axis=1))
         rest = _orthogonal(rest, basis[:, : k + 1])
         beside[:, k] = np.linalg.norm(rest, axis=1)
         done = k + 1
-        # What is left of an invariant space is rounding, and a vector made of it would be noise.
-        ended = live & ((beside[:, k] <= 50 * eps * scale) | (done == size))
+        ended = live & ((done == size) | _invariant(diagonal[:, :done], beside[:, :done], ROUNDING * eps))
         sizes[ended], live = done, live & ~ended
         if not live.any() or (tolerance > 0 and _settled(diagonal, beside, np.minimum(sizes, done), tolerance)):
             break
@@ -129,12 +128,27 @@ def padded(spaces: Sequence[Ritz]) -> tuple[np.ndarray, np.ndarray]:
     return nodes, weights
 
 
-def condition_of(spaces: Sequence[Ritz], floor: float) -> float:
-    """Return the largest |Ritz value| over the smallest that has converged and is above the floor; NaN if none has."""
+def condition_of(spaces: Sequence[Ritz], floor: float) -> tuple[float, bool]:
+    """Return the largest |Ritz value| over the smallest that is above the floor, and whether all are resolved.
+
+    Resolved is a Ritz value θ whose residual, with the floor for the products' rounding, is at most a tenth of |θ|, or
+    that is 0 to rounding: |θ| + residual ≤ floor. Where one is not, the ratio is what is certain nevertheless: over the
+    upper end of |θ| + residual + floor, of the values with |θ| − residual > floor. NaN where there is none.
+    """
     sizes = np.concatenate([np.abs(one.values) for one in spaces])
     residuals = np.concatenate([one.residuals for one in spaces])
-    sound = sizes[(sizes - residuals > floor) & (residuals <= _RESOLVED * sizes)]
-    return float(sizes.max() / sound.min()) if len(sound) else float("nan")
+    sound = sizes - residuals > floor
+    if not sound.any():
+        return float("nan"), False
+    null = sizes + residuals <= floor
+    resolved = bool((null | (residuals + floor <= _RESOLVED * sizes)).all())
+    reach = sizes if resolved else sizes + residuals + floor
+    return max(1.0, float(sizes.max() / reach[sound].min())), resolved
+
+
+def fitting(steps: int, size: int) -> int:
+    """Return how many spaces of so many vectors (size,) fit into the part of the free memory that `lanczos` takes."""
+    return int(_USE * available_bytes() / (8 * min(steps, size) * size))
 
 
 def _orthogonal(vectors: np.ndarray, basis: np.ndarray) -> np.ndarray:
@@ -148,6 +162,21 @@ def _orthogonal(vectors: np.ndarray, basis: np.ndarray) -> np.ndarray:
 def _ritz(diagonal: np.ndarray, beside: np.ndarray) -> Ritz:
     values, vectors = eigh_tridiagonal(diagonal, beside[:-1])
     return Ritz(values, vectors[0] ** 2, np.abs(beside[-1] * vectors[-1]), vectors)
+
+
+def _invariant(diagonal: np.ndarray, beside: np.ndarray, rounding: float) -> np.ndarray:
+    """True (B,) where β_k is rounding times the largest |Ritz value|, or less: a next vector would be noise.
+
+    No looser than the floor of the eigenvalues, as the spread of a cluster just above it must not pass for rounding.
+    """
+    left, last = beside[:, :-1], beside[:, -1]
+    rows = np.abs(diagonal)
+    rows[:, :-1] += left
+    rows[:, 1:] += left
+    small = last <= rounding * rows.max(axis=1)  # Gershgorin's bound is cheap, and seldom met in vain
+    for place in np.flatnonzero(small):
+        small[place] = last[place] <= rounding * np.abs(eigvalsh_tridiagonal(diagonal[place], left[place])).max()
+    return small
 
 
 def _settled(diagonal: np.ndarray, beside: np.ndarray, sizes: np.ndarray, tolerance: float) -> bool:

@@ -10,16 +10,21 @@ from typing import Any
 import numpy as np
 
 from thalweg.data import Split
-from thalweg.diagnostics.gradient_sums import GroupSums, Point, batch_squares, flat, group_sums, penalty_slope
-from thalweg.errors import DataError, UsageError
+from thalweg.diagnostics.gradient_sums import GroupSums, Point, batch_squares, group_sums, penalty_slope
+from thalweg.diagnostics.objective import flat
+from thalweg.diagnostics.subject import subject
+from thalweg.errors import DataError
 from thalweg.fields import check_integer
+from thalweg.fitted import FittedModel
 from thalweg.recipe import FULL_BATCH
+from thalweg.run import Run
 from thalweg.training.train import examples_of
 from thalweg.views.linear import as_fitted
 
 __all__ = ["NoiseEstimate", "NoiseRecord", "estimate_noise", "gradient_noise", "measure"]
 
 GROUPS = 20  # of examples, whose disagreement gives the errors
+_ROUNDING = 16  # units of float32, times the mean ‖g‖²: what tr Σ may be off by
 
 
 @dataclass(frozen=True)
@@ -29,8 +34,9 @@ class NoiseEstimate:
     ``gradient_square`` is the unbiased estimate of |G|², below 0 where G is lost in the noise;
     ``noise`` that of tr Σ; the two ``_error`` are standard errors. ``scale`` is B = tr Σ / |G|²
     (infinite where |G|² is not above 0) and ``interval`` its 95 % interval, whose upper end is
-    infinite where the examples cannot tell |G|² from 0. Where |G|² comes out clearly below 0, as with
-    weights at the optimum of these very examples, the lower end is their number.
+    infinite where the examples cannot tell |G|² from 0. Where |G|² comes out at or below 0, as with
+    weights that were fitted to these very examples, nothing is told: it is (0, ∞). ``floor`` is
+    the rounding of tr Σ: a noise below it is given as 0, with the floor as its error.
     """
 
     gradient_square: float
@@ -39,6 +45,7 @@ class NoiseEstimate:
     noise_error: float
     scale: float
     interval: tuple[float, float]
+    floor: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,24 +88,30 @@ class NoiseRecord:
         return 1 / (1 + batch / self.scale) if self.scale > 0 else 0.0
 
     def __str__(self) -> str:
-        low, high = (f"{end:,.3g}" if math.isfinite(end) else "no limit" for end in self.interval)
+        if self.estimate.noise == 0 and self.scale == 0:
+            return (
+                f"gradient noise 0 to rounding (tr Σ at most {self.estimate.floor:.1g}): the {self.examples:,} "
+                "examples' gradients are all alike, and a batch of one serves as well as any"
+            )
         if not math.isfinite(self.scale):
             return (
-                f"gradient noise scale at least {low}: with {self.examples:,} examples the gradient cannot be told "
-                f"from noise, as near an optimum; larger batches pay up to {low} at least"
+                f"the gradient noise scale cannot be told from these {self.examples:,} examples: their mean gradient "
+                "is no larger than their noise alone makes it, as at an optimum, and wherever the weights were fitted "
+                "to the examples themselves; give held-out ones"
             )
-        batch = self.batch_size
+        low, high = (f"{end:,.3g}" if math.isfinite(end) else "no limit" for end in self.interval)
+        batch, known = self.batch_size, math.isfinite(self.interval[1])
+        end = f"batches far above {self.scale:,.3g} stop paying" if known else "where batches stop paying is not known"
         return (
             f"gradient noise scale {self.scale:,.3g} (95 % interval {low} to {high}, {self.examples:,} examples): "
             f"a step of {batch:,} examples makes {self.step_efficiency(batch):.0%} of a noise-free step's progress, "
-            f"each example {self.example_efficiency(batch):.0%} of what it would in the smallest batches; "
-            f"batches far above {self.scale:,.3g} stop paying"
+            f"each example {self.example_efficiency(batch):.0%} of what it would in the smallest batches; {end}"
         )
 
 
 def gradient_noise(
     model: Any,
-    split: Split,
+    data: Any,
     *,
     batch_sizes: Sequence[int] = (8, 32, 128, 512),
     draws: int = 32,
@@ -115,12 +128,18 @@ def gradient_noise(
     with covariances from a jackknife over 20 groups of examples. It takes for granted that step and
     curvature are alike in all directions: a guide to the order of magnitude.
 
+    All this is for examples that the weights have not seen. Fitted to these very examples, weights make ḡ
+    small, so that |G|² comes out too low and the scale too high, beyond what the interval says; at their
+    optimum nothing can be told, and the interval is (0, ∞). Held-out examples have no such bias.
+
     G holds a smooth penalty's gradient too, as in training. Dropout, augmentation and batch statistics
     are off; weighted examples count with their weights.
 
     Arguments:
-        model: a `FittedModel` or an estimator that holds one, linear or not.
-        split: labelled examples; training examples tell of the noise in training.
+        model: a `FittedModel` or an estimator that holds one, linear or not; or a `Run` (its winner).
+        data: a `Split` as it stands, or whatever `load` reads, whose training examples are then those that
+            `sweep` cuts with this seed; of a run, those that it was trained on. Held-out examples are
+            unbiased; training examples serve early in training, while they fit hardly better than others.
         batch_sizes: of minibatches to draw as a check: their mean |G_B|² should be |G|² + tr Σ / B.
             Sizes above the number of examples are left out; ``()`` draws none.
         draws: minibatches of each size.
@@ -134,24 +153,26 @@ def gradient_noise(
 
     McCandlish, Kaplan & Amodei 2018, "An empirical model of large-batch training".
     """
-    fitted = as_fitted(model)
-    if not isinstance(split, Split):
-        raise UsageError(f"split is a {type(split).__name__}; give a Split, such as dataset.train")
-    if split.labels is None or split.labels.min() < 0 or split.labels.max() >= len(fitted.classes):
-        raise DataError("the examples need labels among the model's classes: match them with data.match_classes")
-    fitted.scores(split.features[:1])  # refuses features that the model cannot take
+    source = model if isinstance(model, Run) else as_fitted(model)
     check_integer("gradient_noise", "examples", examples, least=8)
     check_integer("gradient_noise", "seed", seed, least=0)
     generator = np.random.default_rng(np.random.SeedSequence([seed, 11]))
-    rows = np.sort(generator.permutation(len(split))[:examples])
-    features = split.features[rows]
-    if fitted.recipe.features is not None:
-        features = fitted.recipe.features.transform(features, fitted.feature_state)
-    weights = None if split.weights is None else split.weights[rows]
-    seen = examples_of(Split(features, split.labels[rows], weights=weights), fitted.preprocessing)
-    batch = len(split) if fitted.recipe.batch_size == FULL_BATCH else min(int(fitted.recipe.batch_size), len(split))
-    point = Point(fitted.recipe, fitted.params, fitted.model_state, seen)
+    if isinstance(source, FittedModel) and isinstance(data, Split):  # drawn first: features of all may be dear
+        count, seen = len(data), subject(source, _some(data, examples, generator))
+        split = seen.split
+    else:
+        seen = subject(source, data, seed=seed)
+        count, split = len(seen.split), _some(seen.split, examples, generator)
+    fitted, size = seen.model, seen.model.recipe.batch_size
+    point = Point(fitted.recipe, fitted.params, fitted.model_state, examples_of(split, fitted.preprocessing))
+    batch = count if size == FULL_BATCH else min(int(size), count)
     return measure(point, batch, batch_sizes=batch_sizes, draws=draws, generator=generator)
+
+
+def _some(split: Split, examples: int, generator: np.random.Generator) -> Split:
+    rows = np.sort(generator.permutation(len(split))[:examples])
+    labels, weights = (None if part is None else part[rows] for part in (split.labels, split.weights))
+    return Split(split.features[rows], labels, weights=weights)
 
 
 def measure(
@@ -215,9 +236,12 @@ def estimate_noise(found: GroupSums, slope: np.ndarray | None = None) -> NoiseEs
     covariance = (groups - 1) / groups * spread @ spread.T
     gradient, noise = whole.tolist()
     errors = np.sqrt(np.diag(covariance)).tolist()
+    floor = _ROUNDING * float(np.finfo(np.float32).eps * found.squares.sum() / (found.counts.sum() - 1))
+    if noise <= floor < gradient:
+        return NoiseEstimate(gradient, errors[0], 0.0, floor, 0.0, (0.0, floor / gradient), floor)
     scale = noise / gradient if gradient > 0 else math.inf
-    interval = _fieller(noise, gradient, covariance, groups, int(found.counts.sum()))
-    return NoiseEstimate(gradient, errors[0], noise, errors[1], scale, interval)
+    interval = _fieller(noise, gradient, covariance, groups)
+    return NoiseEstimate(gradient, errors[0], noise, errors[1], scale, interval, floor)
 
 
 def _moments(square: Any, squares: Any, count: Any, along: Any, slope: Any) -> np.ndarray:
@@ -226,7 +250,7 @@ def _moments(square: Any, squares: Any, count: Any, along: Any, slope: Any) -> n
     return np.array([square / count**2 - noise / count + 2 * along / count + slope, noise])
 
 
-def _fieller(above: float, below: float, covariance: np.ndarray, groups: int, examples: int) -> tuple[float, float]:
+def _fieller(above: float, below: float, covariance: np.ndarray, groups: int) -> tuple[float, float]:
     """95 % interval within [0, ∞] of above / below: all B with (above − B below)² ≤ t² var(above − B below)."""
     from scipy.stats import t  # a second to import
 
@@ -238,7 +262,6 @@ def _fieller(above: float, below: float, covariance: np.ndarray, groups: int, ex
     root = math.sqrt(max(b * b - a * c, 0.0))
     if a > 0 and below > 0:
         return max((b - root) / a, 0.0), max((b + root) / a, 0.0)
-    # The denominator cannot be told from 0: the ratio has no upper limit.
-    if a > 0:  # clearly negative: |ḡ|² is less than even N examples' noise, tr Σ / N, so the ratio exceeds N
-        return float(examples), math.inf
-    return (max((b - root) / a, 0.0) if a < 0 and c > 0 else 0.0), math.inf
+    # The denominator cannot be told from 0: the ratio has no upper limit. And no lower one where |ḡ|² is less than
+    # what the noise of N fresh examples leaves: most likely these are not fresh, and |G|² may be anything.
+    return (max((b - root) / a, 0.0) if below > 0 and a < 0 and c > 0 else 0.0), math.inf

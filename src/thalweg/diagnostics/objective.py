@@ -8,8 +8,8 @@ objective is one fixed function of the weights.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
-from typing import Any, NamedTuple
+from functools import partial, wraps
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +21,19 @@ from thalweg.penalties import penalty_value, weight_mask
 from thalweg.training.program import Examples
 
 __all__ = ["Point", "Slope", "chunk_rows", "flat", "products", "slope", "stack_models", "values"]
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def _precise(function: _Function) -> _Function:
+    """Trace a function with products of full precision: an accelerator's ten bits would break every bound."""
+
+    @wraps(function)
+    def traced(*arguments: Any, **options: Any) -> Any:
+        with jax.default_matmul_precision("highest"):
+            return function(*arguments, **options)
+
+    return traced  # type: ignore[return-value]
 
 
 class Point(NamedTuple):
@@ -61,6 +74,7 @@ def chunk_rows(examples: int, vectors: int, one_by_one: bool) -> int:
 
 
 @partial(jax.jit, static_argnames=("rows",))
+@_precise
 def products(point: Point, examples: Examples, vectors: jax.Array, rows: int) -> jax.Array:
     """Return H v for vectors (trials, P, n), exactly: the gradient of ⟨gradient, v⟩ (Pearlmutter 1994).
 
@@ -93,6 +107,7 @@ def products(point: Point, examples: Examples, vectors: jax.Array, rows: int) ->
 
 
 @partial(jax.jit, static_argnames=("rows",))
+@_precise
 def slope(point: Point, examples: Examples, rows: int) -> Slope:
     """Return value and slope at every trial's point."""
     dtype = jax.tree.leaves(point.params)[0].dtype
@@ -133,6 +148,7 @@ def values(point: Point, examples: Examples, places: np.ndarray, rows: int, widt
 
 
 @partial(jax.jit, static_argnames=("rows",))
+@_precise
 def _values(trial: Point, examples: Examples, places: jax.Array, rows: int) -> tuple[jax.Array, jax.Array]:
     _, back = ravel_pytree(trial.params)
     points = jax.vmap(back)(places)

@@ -90,12 +90,15 @@ class ScalingRecord:
 
         A batch whose best rate lies at the end of what was tried, in any seed, bounds the rate only, and is left out.
         """
-        seeds = self.losses.shape[2]
-        used = [k for k in range(len(self.batches))[:count] if self.best[k].inside and len(self._minima(k)) == seeds]
+        used = [k for k in range(len(self.batches))[:count] if self._known(k)]
         if len(used) < 3:
             return None
         logs = np.array([[one.log_rate for one in self._minima(k)] for k in used])
         return fit_slope(np.log2(self.batches[used]), logs)
+
+    def _known(self, k: int) -> bool:
+        """Whether every seed has its best rate inside of what was tried."""
+        return self.best[k].inside and len(self._minima(k)) == self.losses.shape[2]
 
     def verdict(self, rule: str = "linear", count: int | None = None) -> str:
         """Judge a rule of `RULES` over the ``count`` smallest batches: ``held``, ``did not hold``, ``undecided``."""
@@ -103,9 +106,20 @@ class ScalingRecord:
         return "undecided" if slope is None else slope.verdict(RULES[rule])
 
     def held_up_to(self, rule: str = "linear") -> int | None:
-        """Return the largest batch up to which the rule held from the smallest on; None where it never did."""
-        used = [k for k in range(2, len(self.batches)) if self.best[k].inside and self.verdict(rule, k + 1) == "held"]
-        return int(self.batches[used[-1]]) if used else None
+        """Return the largest batch up to which the rule held, with no failure before; None where there is none.
+
+        Looked through are the smallest three batches whose best rate is known, the smallest four, and so on up to the
+        first number of them over which the rule did not hold. Numbers of them that leave it undecided, as few batches
+        often do, are passed over.
+        """
+        found = None
+        for k in range(2, len(self.batches)):
+            verdict = self.verdict(rule, k + 1) if self._known(k) else "undecided"
+            if verdict == "did not hold":
+                break
+            if verdict == "held":
+                found = int(self.batches[k])
+        return found
 
     def __str__(self) -> str:
         name = self.metric.replace("_", " ")

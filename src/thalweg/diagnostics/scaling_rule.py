@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import jax
 import numpy as np
 
 from thalweg.data import load
@@ -129,9 +130,10 @@ def _check(recipe: Any, batches: Sequence[int], rates: Sequence[float] | None, s
             f"the optimizer {type(recipe.optimizer).__name__} has no learning rate above 0 to scale: give it a number "
             "or a schedule of thalweg.schedules"
         )
-    if isinstance(schedule, BatchScaled):
+    parts = jax.tree.leaves(schedule, is_leaf=lambda part: isinstance(part, BatchScaled))
+    if any(isinstance(part, BatchScaled) for part in parts):
         raise UsageError(
-            "the learning rate is BatchScaled, which follows the linear rule already: give the schedule inside it"
+            "the learning rate holds BatchScaled, which follows the linear rule already: give the schedule inside it"
         )
     for batch in batches:
         check_integer("scaling_rule", "batches", batch, least=1)

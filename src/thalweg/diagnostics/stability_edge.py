@@ -13,6 +13,7 @@ import numpy as np
 from thalweg.diagnostics.curvature import measured
 from thalweg.diagnostics.curvature_record import Curvature
 from thalweg.diagnostics.edge_record import EdgeRecord, Outcome
+from thalweg.diagnostics.lanczos import fitting
 from thalweg.diagnostics.subject import Subject, check_smooth, subject
 from thalweg.errors import DivergedError, UsageError
 from thalweg.fields import check_integer, check_number
@@ -96,7 +97,7 @@ def _assembled(
     if not finite:
         raise DivergedError(_all_diverged(grid))
     ends = [dataclasses.replace(seen.model, params=one.params, model_state=one.model_state) for one in records]
-    found = measured([ends[i] for i in finite], seen, probes=1, iterations=iterations)
+    found = _curvatures([ends[i] for i in finite], seen, start.parameters, iterations)
     curves = dict(zip(finite, found, strict=True))
     lines = [_objective(one, start, curves.get(i), steps) for i, one in enumerate(records)]
     slopes = [one.history["gradient_norm"] for one in records]
@@ -120,6 +121,19 @@ def _assembled(
         nesterov=bool(optimizer.nesterov),
         notes=_notes(seen),
     )
+
+
+def _curvatures(ends: list[FittedModel], seen: Subject, size: int, iterations: int) -> list[Curvature]:
+    """Measure the ends, so many at a time as memory holds: refused now, the training would be lost."""
+    # The start had two spaces in memory, so that one is no risk. Groups of equal size, as each size is a program.
+    groups = -(-len(ends) // max(1, fitting(iterations, size)))
+    width = -(-len(ends) // groups)
+    found: list[Curvature] = []
+    for first in range(0, len(ends), width):
+        part = ends[first : first + width]
+        full = part + part[-1:] * (width - len(part))
+        found += measured(full, seen, probes=1, iterations=iterations)[: len(part)]
+    return found
 
 
 def _all_diverged(grid: np.ndarray) -> str:

@@ -101,7 +101,7 @@ def _history(record: NoiseHistory, theme: Theme) -> Figure:
     axes.plot(epochs[known], scales[known], color=theme.colour(0), marker="o", label="noise scale, band: 95 %")
     if not known.all():
         axes.plot(epochs[~known], below[~known], color=theme.alarm, linestyle="none", marker="^", markersize=8,
-                  label="at least this: |G|² is lost in noise")  # fmt: skip
+                  label="not known: |G|² is lost in noise")  # fmt: skip
     axes.axhline(record.batch_size, color=theme.ink, linestyle=":", label=f"the recipe's batch, {record.batch_size:,}")
     axes.set(yscale="log", xlabel="epochs trained", ylabel="noise scale tr Σ / |G|² (examples)")
     axes.set_ylim(top=top)

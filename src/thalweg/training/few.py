@@ -9,7 +9,7 @@ import numpy as np
 from thalweg.data import Split
 from thalweg.data.preprocessing import Preprocessing
 
-__all__ = ["FEW", "Few", "choose_few", "independent"]
+__all__ = ["FEW", "Few", "choose_few", "independent", "standardised"]
 
 FEW = 20
 _SPARE = 10  # examples looked at for each that a class may give, so that equal ones can be passed over
@@ -44,6 +44,15 @@ def choose_few(split: Split, preprocessing: Preprocessing) -> Few:
     rows = (rows + rows[:1] * FEW)[:FEW]
     x = np.asarray(preprocessing.transform(np.asarray(split.features[rows])), np.float32)
     return Few(x, labels[rows].astype(np.int32), _shares(np.arange(FEW) < count))
+
+
+def standardised(few: Few) -> Few:
+    """Return the examples with each feature's mean 0 and deviation 1 over them; what is alike in all becomes 0."""
+    x = few.x.astype(np.float64)
+    shown = x[few.weights > 0]
+    mean, spread = shown.mean(axis=0), shown.std(axis=0)
+    alike = spread <= 1e-7 * np.abs(mean)  # float32's last digit
+    return few._replace(x=np.where(alike, 0, (x - mean) / np.where(alike, 1, spread)).astype(np.float32))
 
 
 def independent(few: Few, *, bias: bool) -> Few:

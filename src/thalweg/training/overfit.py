@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from thalweg.training.few import FEW, Few, independent
+from thalweg.training.few import FEW, Few, independent, standardised
 from thalweg.training.interrupt import InterruptRequest
 
 __all__ = ["over_fit"]
@@ -27,6 +27,9 @@ def over_fit(
 ) -> tuple[str, str, float | None]:
     """Fit with L-BFGS until all examples are right; return the verdict, the evidence and the share that is right.
 
+    Where that fails it is tried again with the examples' features standardised: features of very different scales
+    can stop a sound model, and a broken one fails whatever they are.
+
     Arguments:
         model: the model.
         state: draw number → (params, model state).
@@ -36,19 +39,15 @@ def over_fit(
         stop: ends the fit early, with the verdict "not applicable".
     """
     linear = getattr(model, "kind", "") == "linear"
-    wanted = independent(few, bias=bool(getattr(model, "bias", True))) if linear else few
+    wanted = _wanted(model, few)
     kept = wanted.weights > 0
     count, kinds = int(kept.sum()), len(set(wanted.labels[kept].tolist()))
     if kinds < 2:
         return "not applicable", f"only {_examples(count)} of one class differ in their features", None
-    best, evaluations = 0, 0
-    for number in range(1 if linear else _DRAWS):
-        right, used = _fit(*state(number), wanted, measure, stop)
-        best, evaluations = max(best, right), evaluations + used
-        if stop is not None and stop.requested:
-            return "not applicable", "interrupted", None
-        if best == count:
-            break
+    draws = 1 if linear else _DRAWS
+    best, evaluations = _best(draws, state, wanted, measure, stop)
+    if stop is not None and stop.requested:
+        return "not applicable", "interrupted", None
     evidence = f"{best} of {_examples(count)} right after {evaluations} evaluations of the loss"
     if count < FEW:
         evidence += " (" + ("all that are affinely independent" if linear else "all that differ") + ")"
@@ -56,7 +55,38 @@ def over_fit(
         return "passed", evidence, 1.0
     if (narrow := _narrowest(model)) is not None and narrow < min(count, classes) - 1:
         return "not applicable", f"{evidence}; a hidden layer of {narrow} can be too narrow to tell them apart", None
+    again = _wanted(model, standardised(few))
+    scaled, further = _best(draws, state, again, measure, stop)
+    if stop is not None and stop.requested:
+        return "not applicable", "interrupted", None
+    total = int(np.count_nonzero(again.weights))
+    evidence += f"; with the features standardised {scaled} of {total} after {further}"
+    if scaled == total and len(set(again.labels[again.weights > 0].tolist())) > 1:
+        return "passed", f"{evidence}: it is the features that need scaling", 1.0
     return "found", evidence, best / count
+
+
+def _wanted(model: Any, few: Few) -> Few:
+    """What the model must be able to fit."""
+    linear = getattr(model, "kind", "") == "linear"
+    return independent(few, bias=bool(getattr(model, "bias", True))) if linear else few
+
+
+def _best(
+    draws: int,
+    state: Callable[[int], tuple[Any, Any]],
+    few: Few,
+    measure: Callable[..., tuple[Any, Any, Any]],
+    stop: InterruptRequest | None,
+) -> tuple[int, int]:
+    """Fit from that many draws of first weights, or until all are right; return the most right and the evaluations."""
+    best, evaluations = 0, 0
+    for number in range(draws):
+        right, used = _fit(*state(number), few, measure, stop)
+        best, evaluations = max(best, right), evaluations + used
+        if best == np.count_nonzero(few.weights) or (stop is not None and stop.requested):
+            break
+    return best, evaluations
 
 
 def _fit(

@@ -18,6 +18,7 @@ __all__ = ["check_penalty"]
 # Penalties act entry by entry or leaf by leaf, so weights of one small shape do for models of any.
 _WEIGHTS = {"weight": np.random.default_rng(0).normal(size=(4, 5)).astype(np.float32)}
 _FACTORS = (0.5, 1.0, 2.0)
+_LEAST, _MOST = 1e-36, 1e35  # strengths for which the strength, the step and P stay within float32 at these weights
 _STEP = 0.01  # strength × step: weights move by about a hundredth of themselves
 
 
@@ -26,7 +27,8 @@ def check_penalty(penalty: Any, params: Any, name: str) -> Finding:
 
     At weights drawn from N(0, 1), for half the strength, the strength and twice it. The step is −step × gradient
     for a smooth penalty and the proximal one otherwise, as in training. A penalty that finds no weights among the
-    model's ``params`` (by `penalties.weight_mask`) costs nothing, and is found too.
+    model's ``params`` (by `penalties.weight_mask`) costs nothing, and is found too. A strength below 1e-36 or above
+    1e35 says nothing of the penalty's sign, as float32 makes 0 or ∞ of P or of the step there: not applicable.
     """
     kind = str(getattr(penalty, "kind", type(penalty).__name__))
     if isinstance(penalty, NoPenalty):
@@ -36,6 +38,9 @@ def check_penalty(penalty: Any, params: Any, name: str) -> Finding:
     strengths = [penalty]
     if hasattr(penalty, "strength"):
         base = float(penalty.strength) or 1.0
+        if not _LEAST <= base <= _MOST:
+            why = f"the strength {base:g}, or what it costs, is outside what float32 holds"
+            return _finding("not applicable", f"{name}, {kind}: {why}")
         strengths = [eqx.tree_at(lambda p: p.strength, penalty, np.float32(base * f)) for f in _FACTORS]
     measured = [tuple(float(value) for value in _measure(one, _WEIGHTS)) for one in strengths]
     values, after = [value for value, _ in measured], [value for _, value in measured]

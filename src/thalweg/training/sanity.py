@@ -16,13 +16,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from thalweg.data import Dataset, check_trainable, load
-from thalweg.data.splits import split_dataset
-from thalweg.extraction import View, view
+from thalweg.data import Dataset
+from thalweg.extraction import View
 from thalweg.findings import Finding
 from thalweg.optimizers import RandomSearch
 from thalweg.recipe import Recipe, bind
-from thalweg.search import draw, resolve
 from thalweg.training.cohort import group
 from thalweg.training.few import Few, choose_few
 from thalweg.training.interrupt import InterruptRequest
@@ -30,41 +28,12 @@ from thalweg.training.overfit import over_fit
 from thalweg.training.penalty_sanity import check_penalty
 from thalweg.training.program import initialise
 
-__all__ = ["SMALL", "check_recipes", "sanity"]
+__all__ = ["SMALL", "check_recipes"]
 
 SMALL = 1e-3  # the model's own first weights times this are "small random weights", whatever its initialisation
 _AGREES = 0.01  # relative: float32 and what small weights leave of the scores stay far below it, a wrong base far above
 _MOST_WEIGHTS = 4_000_000  # L-BFGS keeps 20 copies in float64: more would cost seconds, and hundreds of megabytes
 _MOST_BYTES = 256 * 2**20  # of a whole cohort's first state; above it, one trial's is made instead
-
-
-def sanity(
-    recipe: Recipe, data: Any, *, preprocessing: str | None = "auto", seed: int = 0, trials: int = 64
-) -> tuple[Finding, ...]:
-    """Ask the three questions of each distinct structure (loss, model, features) of a recipe or search space.
-
-    - SA01: at the model's first weights times 1e-3 the mean loss is ln C for softmax, smoothed or not, and C − 1
-      for hinge, within 1 %; the loss at the first weights themselves stands in the evidence.
-    - SA02: strength × R(W) is above 0 and rises with the strength, and a step on the penalty alone lowers it.
-    - SA03: L-BFGS on the data loss alone (no penalty, no dropout) gets twenty examples, of all classes in turn, right.
-      A linear model takes as many of them as are affinely independent: those it can fit whatever their labels.
-
-    `sweep` does the same before it trains.
-
-    Arguments:
-        recipe: a recipe, or a space, of which ``trials`` recipes are drawn to see its structures.
-        data: whatever `load` reads.
-        preprocessing, seed: as in `sweep`.
-
-    Raises UsageError and DataError for what could not be trained either.
-    """
-    loaded = load(data)
-    check_trainable(loaded)
-    dataset = split_dataset(loaded, seed=seed)
-    recipes = [resolve(recipe, place) for place in draw(recipe, trials, seed=seed)]
-    parts = dict.fromkeys(one.features for one in recipes)
-    views = {part: view(dataset, part, preprocessing) for part in parts}
-    return check_recipes(recipes, views)
 
 
 def check_recipes(
