@@ -28,9 +28,9 @@ from .trained import digits, train_cases
 __all__ = ["FT03_cases", "FT04_cases"]
 
 
-def FT03_cases(seed: int = 1) -> list[tuple[bool, Case]]:
+def FT03_cases(seed: int = 1, whole: bool = True) -> list[tuple[bool, Case]]:
     found = [(False, case) for case in hopeless(seed)]
-    for ladder in ladders(seed):
+    for ladder in ladders(seed, whole):
         for place, case in enumerate(ladder.cases if ladder.longer else ()):
             label = unfinished(ladder, place)
             if label is not None and ladder.fault(place) != "high":
@@ -56,9 +56,10 @@ def unfinished(ladder: Ladder, place: int) -> bool | None:
     return False if gain < 0.03 or held_gain < 0.01 else None
 
 
-def FT04_cases(seed: int = 1) -> list[tuple[bool, Case]]:
+def FT04_cases(seed: int = 1, whole: bool = True) -> list[tuple[bool, Case]]:
     recipe = Recipe(batch_size=32, epochs=12)
-    return _scheduled(recipe, optimizers.SGD, (0.05, 0.3, 1.0), digits((480, 160), seed=seed), seed)
+    peaks = (0.05, 0.3, 1.0) if whole else (0.05, 1.0)
+    return _scheduled(recipe, optimizers.SGD, peaks, digits((480, 160), seed=seed), seed)
 
 
 def _scheduled(recipe: Recipe, optimizer, peaks, data, seed: int) -> list[tuple[bool, Case]]:

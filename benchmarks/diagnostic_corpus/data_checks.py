@@ -14,14 +14,14 @@ from thalweg.data import Dataset, Split, toy
 from thalweg.data.splits import split_dataset
 from thalweg.diagnostics import Case
 
-from .search_checks import FRESH, TRAIN, VALIDATION, clusters, dataset, gaussians, log, space, sweep
+from .search_checks import FRESH, TRAIN, TRIALS, VALIDATION, clusters, dataset, gaussians, log, space, sweep
 
 __all__ = ["DA01_cases", "DA02_cases", "DA03_cases"]
 
 Arrays = tuple[np.ndarray, np.ndarray]
 
 
-def DA01_cases(seed: int = 1) -> list[tuple[bool, Case]]:
+def DA01_cases(seed: int = 1, whole: bool = True) -> list[tuple[bool, Case]]:
     """Positive: two of four classes are rare, and balanced weights raise their recall on fresh examples by 15 points
     (scikit-learn's logistic regression with and without). Negative: they raise it by at most 5, since the classes lie
     far apart, or no class is rare, though one is hard.
@@ -33,9 +33,11 @@ def DA01_cases(seed: int = 1) -> list[tuple[bool, Case]]:
         features, labels = _uneven(100 * seed + number, kind, apart)
         gain = _gain_by_weights(features, labels)
         trouble = kind == "rare" and gain >= 0.15
+        if not whole and sum(label == trouble for label, _ in found) >= 20:
+            continue
         if trouble or kind == "hard" or gain <= 0.05:
             data = dataset(features, labels, (VALIDATION, FRESH)[number % 2])
-            run = sweep(one, data, seed=number)
+            run = sweep(one, data, seed=number, trials=TRIALS if whole else 4)
             found.append((trouble, Case(run, run.best, data)))
     return found
 
@@ -76,12 +78,14 @@ def _gain_by_weights(features: np.ndarray, labels: np.ndarray) -> float:
     return float(recalls[1] - recalls[0])
 
 
-def DA02_cases(seed: int = 1) -> list[tuple[bool, Case]]:
+def DA02_cases(seed: int = 1, whole: bool = True) -> list[tuple[bool, Case]]:
     """Positive: 5 to 10 % of the labels are changed to another class. Negative: the same data as they are, with
     classes that overlap and digits that are hard to tell apart.
     """
     found = []
     for number, (features, labels) in enumerate(_labelled(seed)):
+        if not whole:
+            features, labels = features[:800], labels[:800]
         generator = np.random.default_rng([seed, number])
         share = (0.05, 0.07, 0.1)[number % 3]
         wrong = generator.permutation(len(labels))[: round(share * len(labels))]
@@ -127,16 +131,18 @@ def _some_run() -> tw.Run:
     return sweep(space(log(1e-2, 0.3)), dataset(*gaussians(0)))
 
 
-def DA03_cases(seed: int = 1) -> list[tuple[bool, Case]]:
+def DA03_cases(seed: int = 1, whole: bool = True) -> list[tuple[bool, Case]]:
     """Positive: 3 to 10 % of the test examples are training examples too, as they are or changed a little. Negative:
     none is, though there are examples that repeat by nature, in tables of few values.
     """
     found = []
     for number, (features, changes) in enumerate(_tables(seed)):
+        if not whole:
+            features = features[:400]
         labels = (np.arange(len(features)) % 3).astype(np.int32)
         clean = _case(features, labels, number)
         found.append((False, clean))
-        for place, change in enumerate(changes):
+        for place, change in enumerate(changes if whole else changes[:4]):
             found.append((True, _leaky(clean, change, 0.03 + 0.035 * (place % 3), seed)))
     return found
 

@@ -39,11 +39,11 @@ class Family(NamedTuple):
     learned: np.ndarray  # (cases,) their mean loss on the training examples
 
 
-def FT01_cases(seed: int = 1) -> list[tuple[bool, Case]]:
+def FT01_cases(seed: int = 1, whole: bool = True) -> list[tuple[bool, Case]]:
     """Over-fitted: with a stronger penalty or an earlier stop, a higher training loss goes with a quarter less on fresh
     examples. Stopped early, a trial has the best there is to its curve, whatever another recipe would do."""
     found: list[tuple[bool, Case]] = []
-    for family in families(seed):
+    for family in families(seed, whole):
         members = list(zip(family.strengths, family.stopped, family.learned, strict=True))
         for place, (own, stopped, learned) in enumerate(members):
             rivals = [
@@ -55,10 +55,10 @@ def FT01_cases(seed: int = 1) -> list[tuple[bool, Case]]:
     return found
 
 
-def FT05_cases(seed: int = 1) -> list[tuple[bool, Case]]:
+def FT05_cases(seed: int = 1, whole: bool = True) -> list[tuple[bool, Case]]:
     """Penalised too strongly: with a smaller strength the same training would have gained a quarter."""
     found: list[tuple[bool, Case]] = []
-    for family in families(seed):
+    for family in families(seed, whole):
         members = list(zip(family.strengths, family.stopped, strict=True))
         for place, (own, stopped) in enumerate(members):
             if own > 0 and not stopped:
@@ -67,17 +67,20 @@ def FT05_cases(seed: int = 1) -> list[tuple[bool, Case]]:
     return found
 
 
-def FT02_cases(seed: int = 1) -> list[tuple[bool, Case]]:
+def FT02_cases(seed: int = 1, whole: bool = True) -> list[tuple[bool, Case]]:
     """Under-fitted: too simple or too strongly penalised, and flexible models predict 8 points more of fresh examples
     than these do of those they were trained on.
 
     Not so: noise in the labels, a rate too low where a sound one does as well, over-fitting.
     """
     found: list[tuple[bool, Case]] = []
+    free = None if whole else tw.penalties.L1(0.0)  # a penalty of nothing, so that all linear models share a program
     for data in _rule_data(seed):
-        sound = train_cases([_linear(rate, 30, seed) for rate in (1e-2, 3e-2, 1e-1)], data)
-        slow = train_cases([_linear(rate, 5, seed) for rate in (1e-6, 1e-5, 1e-4)], data)
-        strict = train_cases([_linear(0.03, 30, seed, tw.penalties.L1(s)) for s in (1e-3, 0.05, 0.2)], data)
+        planned = [_linear(rate, 30, seed, free) for rate in (1e-2, 3e-2, 1e-1)]
+        planned += [_linear(0.03, 30, seed, tw.penalties.L1(s)) for s in (1e-3, 0.05, 0.2)]
+        linears = train_cases(planned, data)
+        sound, strict = linears[:3], linears[3:]
+        slow = train_cases([_linear(rate, 5, seed, free) for rate in (1e-6, 1e-5, 1e-4)], data)
         narrow = train_cases([_dense(1, rate, 30, seed) for rate in (0.01, 0.03, 0.1)], data)
         wide, stopped = (train_cases([_dense(32, 0.01, 30, seed)], data, patience=p)[0] for p in (None, 5))
         slow += train_cases([_dense(32, 1e-5, 5, seed)], data)
@@ -102,7 +105,7 @@ def _neighbours(data: Dataset) -> float:
 
 
 @functools.cache
-def families(seed: int) -> list[Family]:
+def families(seed: int, whole: bool = True) -> list[Family]:
     """Every family of one seed: linear models and small networks, on few examples and on more."""
     few, more = (60, 300, 2000), (300, 300, 2000)
     sets = [
@@ -118,6 +121,10 @@ def families(seed: int) -> list[Family]:
         blobs(more, apart=0.7, noise=0.2, seed=10 * seed + 5),
     ]
     linear, dense = tw.models.Linear(), tw.models.Dense((32,))
+    if not whole:
+        sets += [blobs(few, apart=0.6, noise=0.1 * i, seed=10 * seed + 4 + i) for i in (1, 2)]
+        found = [_family(data, linear, tw.penalties.L2, 60, seed) for data in sets]
+        return found + [_family(data, dense, tw.penalties.L2, 40, seed) for data in (sets[0], *sets[3:5])]
     found = [_family(data, linear, tw.penalties.L2, 60, seed) for data in (*sets, *large)]
     found += [_family(data, linear, tw.penalties.L1, 60, seed) for data in sets[1:4:2]]
     return found + [_family(data, dense, tw.penalties.L2, 40, seed) for data in (sets[0], *sets[3:5])]

@@ -26,6 +26,7 @@ __all__ = ["LR01_cases", "LR02_cases", "Ladder", "hopeless", "ladders"]
 
 RUNGS = 12
 SHAPES: tuple[Callable[[float], schedules.Schedule], ...] = (schedules.Constant, schedules.Cosine)
+FEW = ("digits, hinge, momentum", "scales, linear, SGD", "rings, network, Adam", "few blobs, RMSProp")
 FAR, NEAR = 0.3, 0.1  # of what training gains: a trial that is worse by FAR is at fault, one within NEAR is not
 
 
@@ -139,9 +140,9 @@ def setups(seed: int) -> Iterator[Setup]:
 
 
 @functools.cache
-def ladders(seed: int) -> list[Ladder]:
-    """Return all ladders: each setup with each schedule, at its own length and at four times that."""
-    return [ladder for setup in setups(seed) for ladder in _climb(setup, seed)]
+def ladders(seed: int, whole: bool = True) -> list[Ladder]:
+    """Return all ladders: each setup (or those of FEW) with each schedule, at its own length and at four times that."""
+    return [ladder for setup in setups(seed) if whole or setup.name in FEW for ladder in _climb(setup, seed)]
 
 
 def _climb(setup: Setup, seed: int) -> Iterator[Ladder]:
@@ -180,9 +181,9 @@ def hopeless(seed: int) -> list[Case]:
     return train_cases(recipes, data)
 
 
-def _labelled(seed: int, trouble: str, without: tuple[str, ...]) -> list[tuple[bool, Case]]:
+def _labelled(seed: int, whole: bool, trouble: str, without: tuple[str, ...]) -> list[tuple[bool, Case]]:
     found = [(False, case) for case in hopeless(seed)]
-    for ladder in ladders(seed):
+    for ladder in ladders(seed, whole):
         for place, case in enumerate(ladder.cases):
             fault = ladder.fault(place)
             if fault == trouble or fault in without:
@@ -190,10 +191,10 @@ def _labelled(seed: int, trouble: str, without: tuple[str, ...]) -> list[tuple[b
     return found
 
 
-def LR01_cases(seed: int = 1) -> list[tuple[bool, Case]]:
-    return _labelled(seed, "high", ("good", "low"))
+def LR01_cases(seed: int = 1, whole: bool = True) -> list[tuple[bool, Case]]:
+    return _labelled(seed, whole, "high", ("good", "low"))
 
 
-def LR02_cases(seed: int = 1) -> list[tuple[bool, Case]]:
-    cases = _labelled(seed, "low", ("good", "high"))
+def LR02_cases(seed: int = 1, whole: bool = True) -> list[tuple[bool, Case]]:
+    cases = _labelled(seed, whole, "low", ("good", "high"))
     return [(label, case) for label, case in cases if case.trial.status.name != DIVERGED]

@@ -19,7 +19,7 @@ __all__ = ["NN01_cases", "NN02_cases", "NN03_cases", "dead_share"]
 SIZES = (200, 200, 300)
 
 
-def NN01_cases(seed: int = 1) -> list[tuple[bool, Case]]:
+def NN01_cases(seed: int = 1, whole: bool = True) -> list[tuple[bool, Case]]:
     """Dead: trained at rates far too high, or on features far off centre, and half of a layer or more gives 0 always.
 
     Not so: sound rates, wide and deep, with noise in the labels, and at most three tenths of a layer do. The share is
@@ -27,23 +27,23 @@ def NN01_cases(seed: int = 1) -> list[tuple[bool, Case]]:
     """
     found: list[tuple[bool, Case]] = []
     sgd, adam = tw.optimizers.SGD, tw.optimizers.Adam
+    epochs = 30 if whole else 12
     for data in _sets(seed):
-        for hidden, optimizers, dead in (
-            ((32,), [sgd(rate, 0.9) for rate in (0.5, 1.0, 2.0, 4.0)], True),
-            ((24, 24), [adam(rate) for rate in (0.3, 0.6, 1.0, 2.0)], True),
-            ((32,), [sgd(rate, 0.9) for rate in (1e-3, 3e-3, 0.01, 0.03)], False),
-            ((24, 24), [adam(rate) for rate in (1e-4, 1e-3, 3e-3, 0.01)], False),
+        for hidden, optimizers in (
+            ((32,), [sgd(rate, 0.9) for rate in (0.5, 1.0, 2.0, 4.0, 1e-3, 3e-3, 0.01, 0.03)]),
+            ((24, 24), [adam(rate) for rate in (0.3, 0.6, 1.0, 2.0, 1e-4, 1e-3, 3e-3, 0.01)]),
         ):
-            cases = train_cases([_recipe(hidden, optimizer, seed) for optimizer in optimizers], data)
-            found += [(dead, case) for case in cases if (_share(case) >= 0.5 if dead else _share(case) <= 0.3)]
+            cases = train_cases([_recipe(hidden, one, seed, epochs) for one in optimizers], data)
+            found += [(True, case) for case in cases[:4] if _share(case) >= 0.5]
+            found += [(False, case) for case in cases[4:] if _share(case) <= 0.3]
         off = dataclasses.replace(data, train=_shifted(data.train), validation=_shifted(data.validation))
         rates = (1e-3, 3e-3, 0.01, 0.03)
-        cases = train_cases([_recipe((32,), sgd(rate, 0.9), seed) for rate in rates], off, preprocessing=None)
+        cases = train_cases([_recipe((32,), sgd(rate, 0.9), seed, epochs) for rate in rates], off, preprocessing=None)
         found += [(True, case) for case in cases if _share(case) >= 0.5]
     return found
 
 
-def NN02_cases(seed: int = 1) -> list[tuple[bool, Case]]:
+def NN02_cases(seed: int = 1, whole: bool = True) -> list[tuple[bool, Case]]:
     """Hidden weights drawn far too small or too large, or sigmoids in a row: fresh examples fare 15 points worse.
 
     Worse than with the best start of the same depth, that is. Not so: ordinary draws, within 6 points of it; and too
@@ -51,30 +51,34 @@ def NN02_cases(seed: int = 1) -> list[tuple[bool, Case]]:
     """
     found: list[tuple[bool, Case]] = []
     sgd, adam = tw.optimizers.SGD, tw.optimizers.Adam
-    for data in _sets(seed)[:3]:
+    wild = [_recipe((16,) * 6, adam(rate), seed, scale=4.0) for rate in (0.01, 0.03)]
+    slow = [_recipe((16,) * 6, adam(1e-5), seed, scale=scale) for scale in (0.9, 1.0, 1.1)]
+    kinds = (
+        ("relu", 6, adam(3e-3), (0.05, 0.8, 1.0, 1.2, 4.0)),
+        ("sigmoid", 5, sgd(0.1), (0.3, 0.7, 1.0, 1.5, 1.8)),
+        ("tanh", 6, adam(3e-3), (0.05, 0.1, 0.8, 1.0, 1.3)),
+    )
+    for data in _sets(seed)[:3] if whole else _sets(seed):
         cases: list[tuple[bool, Case]] = []
-        wild = [_recipe((16,) * 6, adam(rate), seed, scale=4.0) for rate in (0.01, 0.03, 0.1, 0.1, 0.1)]
-        for activation, depth, optimizer, scales in (
-            ("relu", 6, adam(3e-3), (0.05, 0.8, 1.0, 1.2, 4.0)),
-            ("tanh", 6, adam(3e-3), (0.05, 0.1, 0.8, 1.0, 1.3)),
-            ("sigmoid", 5, sgd(0.1), (0.3, 0.7, 1.0, 1.5, 1.8)),
-        ):
+        patient: list[Case] = []
+        for activation, depth, optimizer, scales in kinds if whole else kinds[:2]:
             draw = {"activation": activation, "initialisation": "he" if activation == "relu" else "xavier"}
             recipes = [_recipe((16,) * depth, optimizer, seed, scale=scale, **draw) for scale in scales]
             strange = [activation == "sigmoid" or not 0.5 < scale < 1.5 for scale in scales]
-            cases += zip(strange, train_cases(recipes, data), strict=True)
-        cases += [(True, case) for case in train_cases(wild, data)[:2]]
+            more = [*wild, *slow] if activation == "relu" else []  # of the same structure: one program
+            trained = train_cases([*recipes, *more], data)
+            cases += zip([*strange, *(True for _ in more[:2])], trained[:7], strict=True)
+            patient += trained[7:]
         best = max(_fresh_accuracy(case) for _, case in cases)
         for strange, case in cases:
             worse = best - _fresh_accuracy(case)
             if (strange and worse >= 0.15) or (not strange and worse <= 0.06):
                 found.append((strange, case))
-        slow = [_recipe((16,) * 6, adam(1e-5), seed, scale=scale) for scale in (0.8, 0.9, 1.0, 1.1, 1.2)]
-        found += [(False, case) for case in train_cases(slow, data)[1:4]]
+        found += [(False, case) for case in patient]
     return found
 
 
-def NN03_cases(seed: int = 1) -> list[tuple[bool, Case]]:
+def NN03_cases(seed: int = 1, whole: bool = True) -> list[tuple[bool, Case]]:
     """Small batches at a high constant rate: the same training with a rate that falls to 0 has less loss by a sixth,
     on training and on fresh examples.
 
@@ -83,16 +87,16 @@ def NN03_cases(seed: int = 1) -> list[tuple[bool, Case]]:
     """
     found: list[tuple[bool, Case]] = []
     linear, sgd, adam = tw.models.Linear(), tw.optimizers.SGD, tw.optimizers.Adam
+    kinds = (
+        (linear, sgd, (0.1, 1.0, 1.5, 2.5)),
+        (linear, adam, (0.01, 0.2, 0.3, 0.5)),
+        (tw.models.Dense((8,)), sgd, (1e-3, 0.01, 0.4, 0.8)),
+    )
     for data in _noisy_sets(seed):
-        for model, optimizer, rates in (
-            (linear, sgd, (0.1, 1.0, 1.5, 2.5)),
-            (linear, adam, (0.01, 0.2, 0.3, 0.5)),
-            (tw.models.Dense((8,)), sgd, (1e-3, 0.01, 0.4, 0.8)),
-        ):
-            steady = train_cases([_constant(model, optimizer(rate), seed) for rate in rates], data)
-            falling = train_cases(
-                [_constant(model, optimizer(tw.schedules.Cosine(rate)), seed) for rate in rates], data
-            )
+        for model, optimizer, rates in kinds if whole else kinds[:2]:
+            planned = [optimizer(rate) for rate in (*rates, *map(tw.schedules.Cosine, rates))]
+            cases = train_cases([_constant(model, one, seed) for one in planned], data)
+            steady, falling = cases[: len(rates)], cases[len(rates) :]
             for one, other in zip(steady, falling, strict=True):
                 gains = [_loss(one, name) / _loss(other, name) for name in ("train", "test")]
                 if min(gains) >= 1.2 or max(gains) <= 1.03:
@@ -143,9 +147,9 @@ def _shifted(split: Any) -> Any:
     return dataclasses.replace(split, features=split.features + np.float32(6))
 
 
-def _recipe(hidden: Sequence[int], optimizer: Any, seed: int, **model: Any) -> tw.Recipe:
+def _recipe(hidden: Sequence[int], optimizer: Any, seed: int, epochs: int = 30, **model: Any) -> tw.Recipe:
     return tw.Recipe(
-        model=tw.models.Dense(tuple(hidden), **model), optimizer=optimizer, batch_size=20, epochs=30, seed=seed
+        model=tw.models.Dense(tuple(hidden), **model), optimizer=optimizer, batch_size=20, epochs=epochs, seed=seed
     )
 
 

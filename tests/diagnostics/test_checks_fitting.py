@@ -140,7 +140,11 @@ def test_a_path_has_no_trials() -> None:
 
 def test_a_jump_of_the_gradient_norm_is_an_explosion(linear: Case) -> None:
     norms = [1.0, 1.1, 0.9, 5e3, 1.0, 1.0, 1.0, 1.0]
-    assert VanishingGradients().examine(with_history(linear, gradient_norm=norms)).verdict == "found"
+    losses = [1.0, 0.9, 0.8, 0.9, 2.0, 1.5, 1.0, 0.9]
+    jumped = with_history(linear, gradient_norm=norms, data_loss=losses)
+    assert VanishingGradients().examine(jumped).verdict == "found"
+    fell = with_history(linear, gradient_norm=norms, data_loss=sorted(losses, reverse=True))
+    assert VanishingGradients().examine(fell).verdict == "passed"
     assert VanishingGradients().examine(linear).verdict == "passed"
 
 

@@ -89,9 +89,11 @@ def test_what_is_missing_is_not_applicable_and_says_why(run: tw.Run, data: tw.Da
     bare = dataclasses.replace(run, selection=None, model=None)
     for case, need, why in (
         (make_case(run), "data", "not given"),
-        (make_case(run), "validation", "no validation"),
+        (make_case(run), "validation", "not given"),
+        (make_case(path, data), "validation", "no validation"),
         (make_case(run, data, other), "model", "only the winner's"),
-        (make_case(bare), "trial", "selected no trial"),
+        (make_case(bare), "model", "nothing was selected, so no weights"),
+        (make_case(dataclasses.replace(bare, trials=())), "trial", "no trial"),
         (make_case(bare), "selection", "nothing was selected"),
         (make_case(path), "sweep", "optima, not trials"),
         (make_case(path), "epochs", "optima, not epochs"),
@@ -157,7 +159,7 @@ def test_the_command_reads_the_data_as_the_run_did(
     assert command(["diagnose", str(folder), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert set(told["counts"]) == {"found", "passed", "not applicable"}
-    assert not any("could not be read" in finding["evidence"] for finding in told["findings"])
+    assert not any("not to be had" in finding["evidence"] for finding in told["findings"])
     assert command(["diagnose", str(folder)]) == 0
     assert "passed" in capsys.readouterr().out
     file.unlink()

@@ -67,7 +67,7 @@ def _case(run: Run | PathRun, data: str | None, trial: int | None) -> Case:
     if data is not None:
         return make_case(run, _reading(settings).load(data), trial)
     source = settings.get("data", run.data.source)
-    if "data" not in settings and run.data.name in BUILTIN:
+    if source.startswith("built in") and run.data.name in BUILTIN:
         source = run.data.name  # which is how they are loaded; a run made in Python has the description alone
     if source == "arrays":
         return dataclasses.replace(make_case(run, None, trial), why_no_data=_ARRAYS)

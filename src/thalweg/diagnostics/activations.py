@@ -14,6 +14,7 @@ from thalweg.models import Dense
 __all__ = ["back_signals", "rectified_peaks", "rectifier_names"]
 
 _ROWS = 256  # examples at a time
+_CALLS = ("jit", "pjit", "remat", "remat2", "checkpoint")  # as JAX's versions name calls of a program
 
 
 def rectifier_names(model: Any, count: int) -> tuple[str, ...]:
@@ -27,8 +28,9 @@ def rectified_peaks(model: Any, params: Any, state: Any, x: np.ndarray) -> list[
     """Return the largest output of every rectified unit (units,) over the examples x, by rectifier in their order.
 
     The rectifiers are found in the program that JAX traces of the model, by the name of `jax.nn.relu`:
-    so it serves any model. A unit is a place of the last axis: a neuron, or a channel whose outputs over
-    the image count together. Empty where the model has no rectifier.
+    so it serves any model. Those within `jax.jit` and `jax.checkpoint` count, those within loops
+    (`jax.lax.scan` and the like) do not. A unit is a place of the last axis: a neuron, or a channel whose
+    outputs over the image count together. Empty where there is no such rectifier.
     """
 
     def scores(params: Any, state: Any, x: Any) -> Any:
@@ -37,15 +39,15 @@ def rectified_peaks(model: Any, params: Any, state: Any, x: np.ndarray) -> list[
     count = min(_ROWS, len(x))
     params, state = jax.tree.map(jnp.asarray, (params, state))
     traced = jax.make_jaxpr(scores)(params, state, jnp.asarray(x[:count]))
-    places = [one.outvars[0] for one in traced.jaxpr.eqns if _is_relu(one)]
-    if not places:
+    if not _holds_relu(traced.jaxpr):
         return []
-    program = jex.jaxpr_as_fun(traced.replace(jaxpr=_returning(traced.jaxpr, places)))
     leaves = jax.tree.leaves((params, state))
     peaks: list[np.ndarray] | None = None
     for start in range(0, len(x), count):
         rows = np.minimum(np.arange(start, start + count), len(x) - 1)  # the last one fills the last block up
-        found = [np.asarray(one).max(axis=tuple(range(one.ndim - 1))) for one in program(*leaves, jnp.asarray(x[rows]))]
+        outputs: list[Any] = []
+        _run(traced.jaxpr, traced.consts, [*leaves, jnp.asarray(x[rows])], outputs)
+        found = [np.asarray(one).max(axis=tuple(range(one.ndim - 1))) for one in outputs]
         peaks = found if peaks is None else [np.maximum(a, b) for a, b in zip(peaks, found, strict=True)]
     assert peaks is not None
     return peaks
@@ -58,12 +60,43 @@ def _is_relu(equation: Any) -> bool:
     )
 
 
-def _returning(jaxpr: Any, places: list[Any]) -> Any:
-    """The program that returns what lies at these places instead."""
-    replaced = {"outvars": places}
+def _inner(equation: Any) -> tuple[Any, Any] | None:
+    """The program that an equation calls once, and its constants; None for other equations, loops among them."""
+    if equation.primitive.name not in _CALLS:
+        return None
+    inner = equation.params["jaxpr"]
+    return (inner.jaxpr, inner.consts) if hasattr(inner, "consts") else (inner, ())
+
+
+def _holds_relu(jaxpr: Any) -> bool:
+    called = [inner[0] for one in jaxpr.eqns if (inner := _inner(one)) is not None]
+    return any(map(_is_relu, jaxpr.eqns)) or any(map(_holds_relu, called))
+
+
+def _run(jaxpr: Any, consts: Any, arguments: list[Any], outputs: list[Any]) -> list[Any]:
+    """Run a program equation by equation, calls too, and append what its rectifiers give to ``outputs``."""
+    values = dict(zip((*jaxpr.constvars, *jaxpr.invars), (*consts, *arguments), strict=True))
+
+    def read(one: Any) -> Any:
+        return one.val if isinstance(one, jex.Literal) else values[one]
+
+    for equation in jaxpr.eqns:
+        given, inner = [read(one) for one in equation.invars], _inner(equation)
+        results = _result(jaxpr, equation, given) if inner is None else _run(*inner, given, outputs)
+        if _is_relu(equation):
+            outputs.append(results[0])
+        values |= dict(zip(equation.outvars, results, strict=True))
+    return [read(one) for one in jaxpr.outvars]
+
+
+def _result(jaxpr: Any, equation: Any, given: list[Any]) -> list[Any]:
+    """What one equation of a program gives: it is made a program of its own."""
+    taken = {one: value for one, value in zip(equation.invars, given, strict=True) if not isinstance(one, jex.Literal)}
+    parts = {"constvars": [], "invars": list(taken), "outvars": equation.outvars, "eqns": [equation]}
     if getattr(jaxpr, "debug_info", None) is not None:
-        replaced["debug_info"] = jaxpr.debug_info.with_unknown_names()
-    return jaxpr.replace(**replaced)
+        parts["debug_info"] = jaxpr.debug_info.with_unknown_names()
+    alone = jex.ClosedJaxpr(jaxpr.replace(**parts, effects=equation.effects), ())
+    return list(jex.jaxpr_as_fun(alone)(*taken.values()))
 
 
 def back_signals(model: Dense, loss: Any, params: Any, state: Any, x: np.ndarray, labels: np.ndarray) -> dict[str, Any]:

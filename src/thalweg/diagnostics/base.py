@@ -7,12 +7,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, TypeAlias
 
+import numpy as np
+
 from thalweg.diagnostics.case import Case
+from thalweg.errors import ThalwegError
 from thalweg.findings import SEVERITIES, Finding, Severity
 
 __all__ = ["Check", "Diagnosis", "Need", "examine"]
 
-# What a check cannot do without. "finished": a trial that trained to an end, diverged or not.
+# What numbers and data can do to a check; anything else is a fault of the check.
+_FAILURES = (ThalwegError, np.linalg.LinAlgError, FloatingPointError, MemoryError)
+
+# What a check cannot do without.
 Need: TypeAlias = Literal["sweep", "trial", "epochs", "data", "model", "validation", "selection"]
 
 
@@ -40,11 +46,14 @@ class Check(ABC):
         """Answer the question for a case that has what the check needs."""
 
     def examine(self, case: Case) -> Finding:
-        """Answer it for any case."""
+        """Answer it for any case; where the numbers do not allow it, the check is not applicable and says why."""
         for need in self.needs:
             if missing := _missing(case, need):
                 return self.not_applicable(missing)
-        return self.look(case)
+        try:
+            return self.look(case)
+        except _FAILURES as error:
+            return self.not_applicable(f"could not be computed: {str(error) or type(error).__name__}")
 
     def found(self, evidence: str, value: float | None = None, remedy: str = "") -> Finding:
         """The trouble is there; ``remedy`` takes the place of the check's own where the case asks for another."""
@@ -75,14 +84,20 @@ def _missing(case: Case, need: Need) -> str:
         return "" if case.sweep is not None else "a path has optima, not trials"
     if need == "trial" or need == "epochs":
         if case.trial is None:
-            return "a path has optima, not epochs" if case.path is not None else "the run selected no trial"
+            return "a path has optima, not epochs" if case.path is not None else "the run has no trial"
         return "" if need == "trial" or len(case.trial.history["data_loss"]) else "the trial has no epoch"
     if need == "data":
         return "" if case.data is not None else case.why_no_data
     if need == "model":
-        return "" if case.model is not None else "the weights of this trial are not kept, only the winner's are"
+        if case.model is not None:
+            return ""
+        if case.run.model is None:
+            return "nothing was selected, so no weights are kept"
+        return "the weights of this trial are not kept, only the winner's are"
     if need == "validation":
-        return "" if case.data is not None and case.data.validation is not None else "there is no validation split"
+        if case.data is None:
+            return case.why_no_data
+        return "" if case.data.validation is not None else "there is no validation split"
     selection = case.run.selection if case.sweep is not None else case.run.choice  # type: ignore[union-attr]
     return "" if selection is not None else "nothing was selected"
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from thalweg.losses import Hinge, Softmax
+from thalweg.diagnostics import measures
 from thalweg.models import Convolutional, Dense, Linear
 from thalweg.recipe import FULL_BATCH
 from thalweg.run import DataSummary, Trial
@@ -146,17 +146,16 @@ def epoch_steps(trial: Trial, data: DataSummary) -> int:
 
 
 def chance_loss(recipe: Any, data: DataSummary) -> float:
-    """Return the loss of scores that are all 0, ln C or C − 1: that of fresh weights. NaN where it is not known."""
-    model, classes = recipe.model, len(data.classes)
+    """Return the loss of scores that are all 0, which fresh weights give; NaN where the first weights are large or
+    not known."""
+    model = recipe.model
     if isinstance(model, Linear):
         fresh = float(model.scale) <= 0.01
     elif isinstance(model, (Dense, Convolutional)):
         fresh = float(model.scale) <= 1 and float(model.output_scale) <= 0.1
     else:
         fresh = False
-    if fresh and isinstance(recipe.loss, Softmax):
-        return math.log(classes)
-    return classes - 1.0 if fresh and isinstance(recipe.loss, Hinge) else math.nan
+    return measures.chance_loss(recipe.loss, len(data.classes)) if fresh else math.nan
 
 
 def _start(values: np.ndarray, time: np.ndarray, chance: float) -> float:

@@ -27,7 +27,7 @@ def diagnose(
     Arguments:
         run: what `sweep`, `fit`, `path` or `load_run` returned; or a `Case` put together before.
         data: the data of the run, for checks that look at examples or weights; without it these do not apply.
-        trial: which trial to look at; None: the winner.
+        trial: which trial to look at; None: the winner, or where none was selected the first that trained longest.
         checks: which checks, as objects or codes; None: all of `diagnostics.CHECKS`.
 
     Raises UsageError for other data than the run's, a trial that is not there, or an unknown code.
@@ -46,7 +46,9 @@ def _subject(case: Case) -> str:
     if case.path is not None:
         return f"a path of {len(case.path.solutions)} solutions on {name}"
     if case.trial is None:
-        return f"a run on {name} that selected nothing"
+        return f"a run on {name} without a trial"
+    if case.sweep is not None and case.sweep.selection is None:
+        return f"trial {case.trial.number} (none was selected) of a run on {name}"
     won = "the winner" if case.run.best is case.trial else "not the winner"
     return f"trial {case.trial.number} ({won}) of a run on {name}"
 

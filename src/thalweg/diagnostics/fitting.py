@@ -9,10 +9,24 @@ import numpy as np
 
 from thalweg.diagnostics.base import Check, Need
 from thalweg.diagnostics.case import Case
-from thalweg.diagnostics.further import EXAMPLES, Sample, cannot, fresh, further, losses_and_hits, sample, weakened
-from thalweg.diagnostics.measures import chance_loss, in_errors, jitter, share_variance, smooth
+from thalweg.diagnostics.further import (
+    EXAMPLES,
+    Sample,
+    cannot,
+    fits,
+    fresh,
+    further,
+    judging,
+    losses_and_hits,
+    refitted_rows,
+    sample,
+    uneven,
+    weakened,
+)
+from thalweg.diagnostics.measures import chance_loss, handicaps, in_errors, jitter, share_variance, smooth
 from thalweg.diagnostics.reference import kernel_classifier
 from thalweg.findings import Finding, Severity
+from thalweg.losses import Hinge
 from thalweg.penalties import L1, L2, ElasticNet, NoPenalty
 from thalweg.run import Trial
 
@@ -20,7 +34,6 @@ __all__ = ["CHECKS", "Overfitting", "PenaltyTooStrong", "Underfitting"]
 
 _SURE = 2.33  # standard errors: one-sided 1 %
 _FLOOR = 0.01  # of the loss at chance is added to losses that are compared: 0.002 against 0.001 is no trouble
-_REFITTED = 5_000  # training examples at most on which a model is trained on
 _STEPS = 100  # of L-BFGS: a linear model is at its optimum, a small network where it will stay
 
 
@@ -33,7 +46,7 @@ class Overfitting(Check):
     differences), the training loss must have fallen meanwhile, and the gap between validation and training
     loss must be above a third of the validation loss and above two standard errors. A gap alone is no
     trouble: of few examples it is the price, and regularised or stopped early a model can have one and
-    still be the best there is.
+    still be the best there is. Losses are weighted where examples are; where only those of one split are, no verdict.
 
     Threshold: in trainings of which fresh examples tell what stronger regularisation or an earlier
     stop would have gained, a rise of 1.15 parts gains above 25 % from those below 5 % (the corpus with
@@ -54,7 +67,7 @@ class Overfitting(Check):
     def look(self, case: Case) -> Finding:
         trial = case.trial
         assert trial is not None
-        if why := _no_curve(trial):
+        if why := _no_curve(trial) or uneven(case):
             return self.not_applicable(why)
         history = trial.history
         held, learned = (smooth(history[name]) for name in ("validation_loss", "data_loss"))
@@ -80,7 +93,10 @@ class Underfitting(Check):
     weights, and from its first ones): where that brings it within the threshold, it has the means.
 
     Where the classifier does no better the check passes, and the loss that is left may be noise in the
-    labels: the curve alone cannot tell that from under-fitting, so without the data there is no verdict.
+    labels: the curve alone cannot tell that from under-fitting, so without the data there is no verdict. Nor
+    where examples are weighted: the classifier counts all alike. Of more than 5,000 training examples (fewer for
+    large models) that many are trained on, and held-out ones judge: validation, or where the model was refitted on
+    it the test split.
 
     Threshold: 5 points of accuracy, below which another kind of model is a matter of taste. Hastie et al.
     2009, section 7.3 (model bias).
@@ -97,23 +113,27 @@ class Underfitting(Check):
     needs: ClassVar[tuple[Need, ...]] = ("epochs", "validation", "model")
 
     def look(self, case: Case) -> Finding:
-        classes = len(case.classes)
-        seen, held = sample(case, "train"), sample(case, "validation")
+        assert case.data is not None
+        if any(split.weights is not None for _, split in case.data.splits()):
+            return self.not_applicable("examples are weighted, and the classifier to compare with counts all alike")
+        name, unseen = judging(case)
+        whole, seen, held = sample(case, "train", 10 * EXAMPLES), sample(case, "train"), sample(case, name)
         if len(seen.labels) < 20 or len(held.labels) < 20:
-            return self.not_applicable("fewer than 20 training or validation examples tell accuracies too coarsely")
-        own = float(np.mean(case.scores["train"].argmax(axis=1) == case.inputs["train"][1]))
-        reference, _ = kernel_classifier(seen.x, seen.labels, held.x, classes)
+            return self.not_applicable("fewer than 20 training or held-out examples tell accuracies too coarsely")
+        assert case.model is not None
+        own = float(losses_and_hits(case, case.model.params, whole)[1].mean())
+        reference, _ = kernel_classifier(seen.x, seen.labels, held.x, len(case.classes))
         other = float(np.mean(reference == held.labels))
         more = other - own
-        error = math.sqrt(share_variance(other, len(held.labels)) + share_variance(own, len(case.inputs["train"][1])))
+        error = math.sqrt(share_variance(other, len(held.labels)) + share_variance(own, len(whole.labels)))
         compared = (
             f"the model predicts {own:.3f} of its training examples, an RBF kernel classifier made from "
-            f"{len(seen.labels):,} of them {other:.3f} of {len(held.labels):,} validation examples"
+            f"{len(seen.labels):,} of them {other:.3f} of {len(held.labels):,} {name} examples"
         )
         if more < self.threshold or more <= _SURE * error:
             left = "" if own > 0.95 else "; what is left may be noise in the labels, or need other features"
             return self.passed(compared + left, more)
-        if why := cannot(case):
+        if why := cannot(case) or unseen:
             return self.not_applicable(f"{compared}, but whether it was trained enough cannot be tried: {why}")
         reached = self._reached(case, held, other - self.threshold)
         if reached > other - self.threshold:
@@ -126,10 +146,10 @@ class Underfitting(Check):
 
     def _reached(self, case: Case, held: Sample, enough: float) -> float:
         """The accuracy to which more training of the same recipe leads: on the training examples where all of them
-        fit in, else on validation, since a few of many are learned by heart."""
+        fit in, else on held-out ones, since a few of many are learned by heart."""
         assert case.model is not None
-        seen = sample(case, "train", _REFITTED)
-        judged = seen if len(seen.labels) == len(case.inputs["train"][1]) else held
+        seen = sample(case, "train", refitted_rows(case))
+        judged = seen if fits(case) else held
         best = 0.0
         for start in (case.model.params, fresh(case)):
             params = further(case, start, case.model.recipe.penalty, seen, steps=_STEPS)
@@ -147,7 +167,8 @@ class PenaltyTooStrong(Check):
     the lower of the trial's own and of the optimum for its strength, so that training longer is no part of
     the gain. Optima are sought by 100 steps of L-BFGS on up to 1,000 training examples, each from the trial's
     first weights. To count, the paired difference over the validation examples must be above 2.33 standard
-    errors. On fewer examples a weaker penalty pays less, so sampling makes the check cautious.
+    errors. On fewer examples a weaker penalty pays less, so sampling makes the check cautious. Losses are weighted
+    where examples are. No verdict for the hinge: at its kinks L-BFGS stops short of the optimum.
 
     Threshold: 1.1. Near the best strength the loss is flat; 1.1 parts trainings whose siblings say that
     weakening gains above 25 % from those where it gains below 5 % (the corpus with seeds 0 and 2).
@@ -169,7 +190,9 @@ class PenaltyTooStrong(Check):
         penalty = case.model.recipe.penalty
         if isinstance(penalty, NoPenalty) or _strength(penalty) == 0:
             return self.not_applicable("the recipe has no penalty (weight decay within an optimizer is none)")
-        if why := cannot(case):
+        if isinstance(case.model.recipe.loss, Hinge):
+            return self.not_applicable("the hinge has kinks, at which a refit by L-BFGS stops short of the optimum")
+        if why := cannot(case) or uneven(case):
             return self.not_applicable(why)
         seen, held = sample(case, "train"), sample(case, "validation")
         same, hits = self._optimum(case, 1.0, seen, held)
@@ -198,12 +221,13 @@ class PenaltyTooStrong(Check):
         return self.passed(evidence, value)
 
     def _optimum(self, case: Case, factor: float, seen: Sample, held: Sample) -> tuple[np.ndarray, np.ndarray]:
-        """The losses and hits on validation of the optimum for the strength times ``factor``."""
+        """The losses and hits on validation, times weights, of the optimum for the strength times ``factor``."""
         assert case.model is not None
         # From the first weights each time: from those of a larger strength a network whose weights it had shrunk to
         # 0 would not get away again.
         penalty = weakened(case.model.recipe.penalty, factor)
-        return losses_and_hits(case, further(case, fresh(case), penalty, seen, steps=_STEPS), held)
+        losses, hits = losses_and_hits(case, further(case, fresh(case), penalty, seen, steps=_STEPS), held)
+        return held.weights * losses, held.weights * hits
 
 
 def _share(trial: Trial) -> str:
@@ -229,35 +253,17 @@ def _gap(case: Case, trial: Trial) -> _Gap:
     count = max(1, case.run.data.examples.get("validation", 1))
     spread = 1.5 * held  # losses are skewed: their spread is one to two times their mean
     learned = float(trial.history["data_loss"][at])
-    note = f"the training loss is {learned:.3g} (the mean over the epoch's minibatches{_handicaps(trial)})"
-    if case.model is not None and case.inputs and not _run_refitted(case):
+    note = f"the training loss is {learned:.3g} (the mean over the epoch's minibatches{handicaps(trial)})"
+    if case.model is not None and case.inputs and not (case.sweep is not None and case.sweep.refitted):
         seen = sample(case, "train", 10 * EXAMPLES)
         losses, hits = losses_and_hits(case, case.model.params, seen)
         learned = float(np.mean(seen.weights * losses))
-        spread = float(losses_and_hits(case, case.model.params, sample(case, "validation", 10 * EXAMPLES))[0].std())
-        note = f"the training loss is {learned:.3g}, accuracy {hits.mean():.3f}"
+        unseen = sample(case, "validation", 10 * EXAMPLES)
+        spread = float((unseen.weights * losses_and_hits(case, case.model.params, unseen)[0]).std())
+        note = f"the training loss is {learned:.3g}, accuracy {np.mean(seen.weights * hits):.3f}"
     errors = (held - learned) / max(spread / math.sqrt(count), 1e-12)
     share = (held - learned) / held if held > 0 else 0.0
     return _Gap(share, errors, f"{note}, on {count:,} validation examples {held:.3g}, accuracy {right:.3f}")
-
-
-def _run_refitted(case: Case) -> bool:
-    return case.sweep is not None and case.sweep.refitted
-
-
-def _handicaps(trial: Trial) -> str:
-    """What makes a training loss higher than it would be on validation's footing."""
-    recipe = trial.recipe
-    found = [
-        name
-        for name, there in (
-            ("dropout", getattr(recipe.model, "dropout", None)),
-            ("augmentation", recipe.augmentation),
-            ("stochastic depth", getattr(recipe.model, "stochastic_depth", None)),
-        )
-        if there is not None
-    ]
-    return f", raised by {' and '.join(found)}" if found else ""
 
 
 def _no_curve(trial: Trial) -> str:

@@ -11,13 +11,32 @@ import jax.numpy as jnp
 import numpy as np
 
 from thalweg.diagnostics.case import Case
+from thalweg.diagnostics.data_checks import held_out
 from thalweg.models import Convolutional, Dense
 from thalweg.penalties import L1, L2, ElasticNet, NoPenalty, weight_mask
 from thalweg.precision import double
 
-__all__ = ["EXAMPLES", "Sample", "cannot", "fresh", "further", "losses_and_hits", "sample", "weakened"]
+__all__ = [
+    "EXAMPLES",
+    "MOST",
+    "Sample",
+    "cannot",
+    "fits",
+    "fresh",
+    "further",
+    "judging",
+    "losses_and_hits",
+    "refitted_rows",
+    "sample",
+    "uneven",
+    "weakened",
+    "weight_count",
+]
 
 EXAMPLES = 1_000  # of training and of validation at most: a second or two on thousands of features
+MOST = 1e8  # weights times examples of one evaluation: the hundreds that a check takes last half a minute in float64
+_REFITTED = 5_000  # training examples at most on which a model is trained on
+_BLOCK = 1_000  # examples scored at a time: convolutions need much memory for each
 _ROUND = 1e-4  # |w| is smoothed to √(w² + ε²) − ε, far below weights that count
 
 
@@ -29,8 +48,8 @@ class Sample(NamedTuple):
     weights: np.ndarray
 
 
-def cannot(case: Case) -> str:
-    """Say why a case's model cannot be trained on here, or nothing."""
+def cannot(case: Case, examples: int = EXAMPLES) -> str:
+    """Say why a case's model cannot be trained on here, on so many training examples, or nothing."""
     assert case.model is not None
     model, penalty = case.model.recipe.model, case.model.recipe.penalty
     if isinstance(model, Convolutional) or getattr(model, "batch_norm", False):
@@ -38,18 +57,67 @@ def cannot(case: Case) -> str:
             "batch normalisation takes the scale of the weights out again, and convolutions take too long to refit: "
             "compare two trainings instead"
         )
+    if jax.tree.leaves(case.model.model_state):
+        return f"{type(model).__name__} has a state that training moves along with the weights: compare two trainings"
     if not isinstance(penalty, (NoPenalty, L1, L2, ElasticNet)):
         return f"the penalty {type(penalty).__name__} is none of thalweg's own"
+    examples, weights = min(examples, len(case.inputs["train"][1])), weight_count(case)
+    if weights * examples > MOST:
+        return f"refitting {weights:,} weights to {examples:,} examples would take too long: compare two trainings"
     return ""
+
+
+def weight_count(case: Case) -> int:
+    """Return how many numbers the model's params hold."""
+    assert case.model is not None
+    return sum(int(np.size(leaf)) for leaf in jax.tree.leaves(case.model.params))
+
+
+def uneven(case: Case) -> str:
+    """Say why training and validation losses are not on the same footing, or nothing: both are weighted, or neither."""
+    if case.data is None:
+        return (
+            "training examples are weighted, and without the data it is not known whether those of validation are"
+            if case.run.data.weighted
+            else ""
+        )
+    weighted = {name: split.weights is not None for name, split in case.data.splits()}
+    if weighted.get("validation", weighted["train"]) == weighted["train"]:
+        return ""
+    one, other = ("training", "validation") if weighted["train"] else ("validation", "training")
+    return f"{one} examples are weighted and {other} examples are not: their losses do not compare"
+
+
+def refitted_rows(case: Case) -> int:
+    """How many training examples a model is trained on, at most."""
+    return min(_REFITTED, int(MOST / max(1, weight_count(case))))
+
+
+def fits(case: Case) -> bool:
+    """Whether a model is trained on with all training examples."""
+    return len(case.inputs["train"][1]) <= refitted_rows(case)
+
+
+def judging(case: Case) -> tuple[str, str]:
+    """The split on which a model is compared, and why one that is trained on cannot be judged there, or nothing.
+
+    Where all training examples fit in, these judge; a model that was refitted on validation has learned that.
+    """
+    name, split = held_out(case)
+    if name == "validation" or fits(case):
+        return "validation", ""
+    if split is None or split.labels is None:
+        return "validation", "it was refitted on the validation examples, and there are no others"
+    return name, ""
 
 
 def sample(case: Case, name: str, most: int = EXAMPLES) -> Sample:
     """Return up to ``most`` examples of a split, always the same ones."""
     x, labels = case.inputs[name]
     weights = dict(case.data.splits())[name].weights if case.data is not None else None
-    weights = np.ones(len(labels)) if weights is None else weights / weights.mean()
     rows = np.sort(np.random.default_rng(7).permutation(len(labels))[:most])
-    return Sample(x[rows], labels[rows], weights[rows])
+    chosen = np.ones(len(rows)) if weights is None else np.asarray(weights, np.float64)[rows]
+    return Sample(x[rows], labels[rows], chosen / (chosen.mean() or 1.0))
 
 
 def fresh(case: Case) -> Any:
@@ -106,11 +174,15 @@ def further(case: Case, start: Any, penalty: Any, examples: Sample, *, steps: in
 def losses_and_hits(case: Case, params: Any, examples: Sample) -> tuple[np.ndarray, np.ndarray]:
     """Return each example's data loss (N,) and whether it is predicted right (N,), at any params."""
     assert case.model is not None
-    recipe = case.model.recipe
-    scores, losses = _scored(
-        recipe.model, recipe.loss, params, case.model.model_state, examples.x, examples.labels.astype(np.int32)
-    )
-    return np.asarray(losses, np.float64), np.asarray(scores).argmax(axis=1) == examples.labels
+    recipe, count = case.model.recipe, len(examples.labels)
+    size = min(_BLOCK, count)
+    found = []
+    for start in range(0, count, size):
+        rows = np.minimum(np.arange(start, start + size), count - 1)  # the last one fills the last block up
+        x, labels = examples.x[rows], examples.labels[rows].astype(np.int32)
+        found.append(_scored(recipe.model, recipe.loss, params, case.model.model_state, x, labels))
+    scores, losses = (np.concatenate([np.asarray(one) for one in part])[:count] for part in zip(*found, strict=True))
+    return losses.astype(np.float64), scores.argmax(axis=1) == examples.labels
 
 
 def _plain(model: Any) -> Any:

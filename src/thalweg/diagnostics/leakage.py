@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterator
 from typing import ClassVar, NamedTuple
 
@@ -25,6 +26,8 @@ _NEIGHBOURS = 10
 _CHANCE = 1e-3  # of so many examples the nearest may be so near by chance
 _DOUBT = 3.0  # times as many, since d is not the same everywhere
 _LARGEST = 0.4  # of the distance to the tenth neighbour; beyond that nobody would call it the same example
+_SHARED = 3  # times in training: a value so frequent is shared, and its next copy is one more of many
+_HANDFUL = 5  # shared values: fewer are blank images, imputed rows and the like
 _COARSE = 4  # neighbours that differ in so few features are neighbours on a grid
 
 
@@ -37,7 +40,9 @@ class Leakage(Check):
     median of d3 / d10 (Levina and Bickel 2005; the nearest two may be twins themselves). Images are also mirrored.
     ``value`` is the share of twins less that among the training examples themselves (Wilson's bounds at 95 %, the
     lower less the upper), since small classes have near neighbours too; at least the share of exact copies, unless
-    neighbours differ in at most four features of few values: in such tables equal examples are natural. Distances are
+    neighbours differ in at most four features of few values: in such tables equal examples are natural. A value that
+    three training examples or more have (a blank image, a row of imputed means) counts as one copy, however often
+    it is held out, and as none where there are fewer than five such values. Distances are
     Euclidean, in pixels, or in columns each divided by its spread. All exact copies are counted; of near ones those
     among 10,000 training and 500 held-out examples of each split. Near twins must also be more than three times what
     chance explains (binomial, one-sided 1 %). Near copies made before the data were split are not told from
@@ -83,6 +88,7 @@ class Twins(NamedTuple):
     coarse: bool  # whether equal examples are natural
     examples: int  # of the split
     exact: int  # copies to the last bit, among all of these
+    repeats: int  # of values that training has many times: no copies
     pair: tuple[int, int] | None  # held-out row, training row
 
     @property
@@ -107,6 +113,8 @@ class Twins(NamedTuple):
         text = f"of {self.looked_at:,} {self.split} examples {self.twins} have a twin in training, {self.exact} exact"
         if self.expected:
             text += f" ({self.expected:.1%} of the training examples have one among themselves, by the same measure)"
+        if self.repeats:
+            text += f", and {self.repeats} more repeat values that training has {_SHARED} times or more"
         if self.pair is not None:
             text += f", first {named(data, self.split, self.pair[0])} and {named(data, 'train', self.pair[1])}"
         return text
@@ -138,7 +146,7 @@ class Training(NamedTuple):
 
 def find_twins(data: Dataset, split: str, training: Training) -> Twins:
     """Look for training examples in one held-out split."""
-    exact = _exact(data, split)
+    exact, repeats = _exact(data, split)
     count = len(dict(data.splits())[split])
     asked = subsample(count, _MOST_HELD)
     queries = raw_rows(data, split, asked)
@@ -153,21 +161,31 @@ def find_twins(data: Dataset, split: str, training: Training) -> Twins:
         first = np.where(flipped, other_near[:, 0], first)
         twin |= flipped
     twin |= np.isin(asked, list(exact)) & varied
+    twin &= ~np.isin(asked, list(repeats))
     pair = None
     if twin.any():
         place = int(np.argmax(twin))
         row = int(asked[place])
         pair = (row, exact[row] if row in exact else int(training.places[first[place]]))
     known = training.expected, training.sampled, training.coarse
-    return Twins(split, int(twin.sum()), len(asked), *known, count, len(exact), pair)
+    return Twins(split, int(twin.sum()), len(asked), *known, count, len(exact), len(repeats), pair)
 
 
-def _exact(data: Dataset, split: str) -> dict[int, int]:
-    """Held-out row → a training row that is the same to the last bit."""
+def _exact(data: Dataset, split: str) -> tuple[dict[int, int], set[int]]:
+    """Held-out row → a training row that is the same to the last bit; and the held-out rows that only repeat a value.
+
+    Of a value that many training examples share, one held-out row counts, and none where such values are a handful.
+    """
     known: dict[bytes, int] = {}
+    often: Counter[bytes] = Counter()
     for number, digest in _digests(data.train):
         known.setdefault(digest, number)
-    return {number: known[digest] for number, digest in _digests(dict(data.splits())[split]) if digest in known}
+        often[digest] += 1
+    equal = {n: digest for n, digest in _digests(dict(data.splits())[split]) if digest in known}
+    first = {digest: n for n, digest in reversed(equal.items()) if often[digest] >= _SHARED}
+    counted = set(first.values()) if len(first) >= _HANDFUL else set()
+    repeats = {n for n, digest in equal.items() if often[digest] >= _SHARED} - counted
+    return {n: known[digest] for n, digest in equal.items() if n not in repeats}, repeats
 
 
 def _digests(split: Split) -> Iterator[tuple[int, bytes]]:

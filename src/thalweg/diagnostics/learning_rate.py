@@ -32,7 +32,9 @@ class RateTooHigh(Check):
     the same, the check passes and says so: in the corpus a lower rate mostly did no better then.
 
     The second sign needs no rise: a loss that no longer falls while each step still changes the weights by more than a
-    fifth, as it does in an oscillation between two walls of a valley.
+    fifth of their norm (the median of the last three epochs), as it does in an oscillation between two walls of a
+    valley. It counts where something was learned or the loss rose, and above three over the number of steps: weights
+    that begin at 0 change by about 1/t of their norm in step t at any rate.
 
     The threshold lies between the largest rise of runs of the corpus that nothing was wrong with (0.2) and the usual
     ones of those whose rate is at fault (0.47 and more).
@@ -48,8 +50,8 @@ class RateTooHigh(Check):
     )
     threshold: ClassVar[float | None] = RISE
     unit: ClassVar[str] = "of the starting loss"
-    needs: ClassVar[tuple[Need, ...]] = ("epochs",)
-    # Of the weights' norm: where a step changes more, little is left of the weights of five steps ago.
+    needs: ClassVar[tuple[Need, ...]] = ("trial",)
+    # Of the weights' norm: five such steps in one direction are as long as the weights themselves.
     restless: ClassVar[float] = 0.2
     recovered: ClassVar[float] = 0.65  # of the starting loss
 
@@ -88,9 +90,9 @@ def recovered(case: Case) -> bool:
 
 
 def restless(trial: Trial, curve: Curve) -> bool:
-    """Return whether steps still threw the weights about at the end, and the loss no longer fell."""
-    # Weights that start at 0 grow by the share 1/t in step t at any rate; where nothing was learned they stay near 0,
-    # and noise alone is a large share of them.
+    """Return whether the last steps still changed the weights much, and the loss no longer fell: LR01's second sign."""
+    # Weights that start at 0 grow by the share 1/t in step t at any rate: three times that is more than growth. Where
+    # nothing was learned they stay near 0, and noise alone is a large share of them.
     usual = 3 / (curve.steps * max(1, len(curve.loss)))
     learned = curve.fall > RateTooLow.nothing * curve.start or curve.rise() > RISE * curve.start
     return bool(learned and _last_ratio(trial) > max(RateTooHigh.restless, usual) and not curve.falls)
@@ -115,8 +117,8 @@ def _last_ratio(trial: Trial) -> float:
 class RateTooLow(Check):
     """Whether the loss falls slowly and steadily, and is still far from done (SPEC G7).
 
-    Three observables. The second half of the training (by the sum of the rates) made at least a fifth of the fall: ½ is
-    a straight line. The loss is still above a fifth of where it started. And the *first* quarter of the fall took
+    Three observables. The second half of the training (by the sum of the rates) made at least 18 % of the fall: ½
+    is a straight line. The loss is still above a fifth of where it started. And the *first* quarter of the fall took
     ``value`` steps at the highest rate: gradient descent at the share q of the limit 2/λmax multiplies the loss along
     the steepest direction by (1 − 2q)² a step, so that a quarter is gone in one or two steps for q from ½ to 1/20,
     and in ten at a hundredth. Curvatures that differ widely, and too few epochs, also leave a loss that falls at the
@@ -143,7 +145,9 @@ class RateTooLow(Check):
     moved: ClassVar[float] = 0.02  # of the weights' norm
     nothing: ClassVar[float] = 0.05  # of the starting loss: a fall of less has learned next to nothing
     wandered: ClassVar[float] = 8.0  # of the weights' norm
-    fewest: ClassVar[int] = 40  # steps at the highest rate: of fewer, a quarter of a straight line is hardly above 8
+    fewest: ClassVar[int] = (
+        40  # steps at the highest rate: a quarter of a straight line of fewer is below 10, too near to 6
+    )
 
     def look(self, case: Case) -> Finding:
         trial = trained(case)

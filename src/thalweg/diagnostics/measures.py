@@ -8,7 +8,9 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-__all__ = ["chance_loss", "constant_loss", "in_errors", "jitter", "share_variance", "smooth"]
+from thalweg.run import Trial
+
+__all__ = ["chance_loss", "constant_loss", "handicaps", "in_errors", "jitter", "share_variance", "smooth"]
 
 
 def chance_loss(loss: Any, classes: int) -> float:
@@ -51,3 +53,18 @@ def in_errors(differences: np.ndarray) -> float:
     """The mean in standard errors."""
     error = float(differences.std(ddof=1)) / math.sqrt(len(differences)) if len(differences) > 1 else math.inf
     return float(differences.mean()) / error if error > 0 else 0.0
+
+
+def handicaps(trial: Trial) -> str:
+    """What makes a training loss higher than it would be on validation's footing."""
+    recipe = trial.recipe
+    found = [
+        name
+        for name, there in (
+            ("dropout", getattr(recipe.model, "dropout", None)),
+            ("augmentation", recipe.augmentation),
+            ("stochastic depth", getattr(recipe.model, "stochastic_depth", None)),
+        )
+        if there is not None
+    ]
+    return f", raised by {' and '.join(found)}" if found else ""

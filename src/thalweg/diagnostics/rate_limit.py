@@ -41,6 +41,8 @@ class RateAboveLimit(Check):
     about it, without harm (Cohen et al. 2021, "Gradient descent on neural networks typically occurs at the edge of
     stability"): so trouble begins at 1.25, or at 1 where the weights did not settle. Below, it says how much of the
     limit is used. Minibatch noise calls for less than all of it, a half or a fifth; a hundredth leaves speed unused.
+    After a refit the weights are those of training + validation, and the rates and epochs those of the trial: the
+    evidence says so.
     """
 
     code: ClassVar[str] = "LR03"
@@ -68,15 +70,17 @@ class RateAboveLimit(Check):
         rates = np.asarray(trial.history["learning_rate"], np.float64)
         last = float(rates[max(trial.kept_epoch, 1) - 1])
         value = last / limit
-        evidence = _told(last, limit, largest, len(split), unsettled)
+        refitted = case.sweep is not None and case.sweep.refitted
+        evidence = _told(last, limit, largest, len(split), unsettled, refitted)
         if (peak := float(rates.max())) > 1.01 * last:
             evidence += f"; the highest rate, {peak:.3g}, was {peak / limit:.2g} of it"
         assert self.threshold is not None
         return self.judged(value > (1 if unsettled else self.threshold), evidence, value)
 
 
-def _told(rate: float, limit: float, largest: float, examples: int, unsettled: bool) -> str:
+def _told(rate: float, limit: float, largest: float, examples: int, unsettled: bool, refitted: bool) -> str:
     where = "at the minimum below the kept weights, which had not settled" if unsettled else "at the kept weights"
+    where += " (weights refitted on training + validation)" if refitted else ""
     return (
         f"the kept epoch's rate {rate:.3g} is {rate / limit:.2g} of the limit {limit:.3g} {where} (λmax {largest:.3g} "
         f"on {examples:,} training examples)"

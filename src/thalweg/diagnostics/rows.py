@@ -20,7 +20,7 @@ def subsample(count: int, most: int) -> np.ndarray:
 def seen_rows(case: Case, split: str, rows: np.ndarray) -> np.ndarray:
     """Return examples (n, D) in float64 as the model takes them, or standardised where no model is at hand."""
     if case.model is not None and split in case.inputs:
-        found = case.inputs[split][0][rows]
+        found = case.rows(split, rows)
     else:
         assert case.data is not None
         found = raw_rows(case.data, split, rows)

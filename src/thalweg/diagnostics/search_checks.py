@@ -9,6 +9,7 @@ import numpy as np
 
 from thalweg.diagnostics.base import Check, Need
 from thalweg.diagnostics.case import Case
+from thalweg.diagnostics.measures import chance_loss
 from thalweg.diagnostics.seeds import SeedsDisagree
 from thalweg.findings import Finding, Severity
 from thalweg.paths.records import Path
@@ -172,7 +173,7 @@ def _rise(run: Run, edge: Edge, searched: list[Dimension]) -> _Rise | None:
     error = _standard_error(selection.group.mean, run.data.examples["validation"])
     where = f"{edge.name} = {edge.value:.3g} lies at the {edge.side} edge of its range [{edge.low:g}, {edge.high:g}]"
     classes = len(run.data.classes)
-    chance = {"softmax": math.log(classes), "hinge": classes - 1.0}.get(run.best.recipe.loss.kind, math.nan)
+    chance = chance_loss(run.best.recipe.loss, classes)
     loss = run.best.validation_loss
     known = [value for value in losses if math.isfinite(value)]
     low, high = (min(known), max(known)) if known else (math.nan, math.nan)
