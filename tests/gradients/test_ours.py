@@ -27,7 +27,14 @@ def public(module, protocol):
 LOSSES = [kind() for kind in public(losses, losses.Loss)]
 PENALTIES = {"none": (), "l1": (0.3,), "l2": (0.3,), "elastic_net": (0.3, 0.7)}
 SHAPES = [kind(*PENALTIES[kind.kind]) for kind in public(penalties, penalties.Penalty)]
-LANDSCAPES = [getattr(landscapes, name)() for name in landscapes.__all__ if getattr(landscapes, name) is not Landscape]
+PARTS = [getattr(landscapes, name) for name in landscapes.__all__]
+# Those that stand for themselves: not the base, nor what is put around a function or another landscape.
+LANDSCAPES = [
+    part()
+    for part in PARTS
+    if isinstance(part, type) and issubclass(part, Landscape) and part.__module__ == "thalweg.landscapes.functions"
+]
+assert len(LANDSCAPES) == 8
 POINTS = [np.array([0.7, -1.3]), np.array([-2.1, 1.9]), np.array([1e-3, 2.0])]
 
 

@@ -73,10 +73,12 @@ def test_solutions_csv_has_a_row_a_solution(path: tw.paths.Path, folder: Path) -
 
 def test_solutions_npz_holds_the_weights_without_pickle(path: tw.paths.Path, folder: Path) -> None:
     with np.load(folder / "solutions.npz", allow_pickle=False) as arrays:
-        assert sorted(arrays) == ["bias", "bound", "strength", "value", "weights"]
+        assert sorted(arrays) == ["bias", "bound", "scale", "shift", "strength", "value", "weights"]
         assert arrays["weights"].shape == (4, 3, 6)
+        for name in ("shift", "scale"):
+            np.testing.assert_array_equal(arrays[name], getattr(path.preprocessing, name))
         for i, solution in enumerate(path.solutions):
-            for name in arrays:
+            for name in ("bias", "bound", "strength", "value", "weights"):
                 np.testing.assert_array_equal(arrays[name][i], getattr(solution, name))
 
 

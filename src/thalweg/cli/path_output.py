@@ -73,7 +73,7 @@ def _print_choice(console: Console, path: PathRun, best: PathSolution) -> None:
 def _certificates(path: PathRun) -> str:
     counts = ", ".join(f"{count} {name}" for name, count in path.statuses.items())
     worst = path.largest_relative_bound
-    bound = f"proved in float64 to lie within {worst:.1e} of their value above the minimum"
+    bound = f"certified in float64: none lies further above its minimum than {worst:.1e} of its value"
     if set(path.statuses) != {CONVERGED}:
         bound = f"only those converged are certified: a gap of {worst:.1e} of the value is not ruled out for all"
     return (
