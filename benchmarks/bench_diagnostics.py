@@ -2,7 +2,7 @@
 
 Every check of `thalweg.diagnostics` is put to the small real training runs of ``diagnostic_corpus`` that were made to
 show its trouble, or made not to. Thresholds were set with the runs of seeds 0 to 5 in view; those
-counted here are of others (``--seeds``, 7 to 9 by default). ``--all`` also puts every check to the healthy runs of all
+counted here are of others (``--seeds``, 7 and 8 by default). ``--all`` also puts every check to the healthy runs of all
 others: a table of how often each speaks.
 """
 
@@ -58,7 +58,7 @@ def matrix(corpus: dict[str, list[tuple[bool, Case]]]) -> list[list[str]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[7, 8, 9])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[7, 8])
     parser.add_argument("--all", action="store_true", help="every check on the healthy runs of every other")
     options = parser.parse_args()
     corpus = cases(options.seeds)
