@@ -98,6 +98,7 @@ def test_the_table_of_traits_is_row_e11() -> None:
         (["beale", "--noise", "-1"], "scale is -1"),
         (["quadratic", "--starts", "3", "--seed", "-1"], "seed is -1"),
         (["quadratic", "--seed", "99999999999999999999"], "seed is 99999999999999999999"),
+        (["beale", "--overwrite"], "--overwrite replaces a folder"),
     ],
 )
 def test_mistakes(arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:

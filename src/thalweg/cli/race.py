@@ -82,6 +82,8 @@ def race(
         return 0
     if landscape is None:
         raise UsageError("LANDSCAPE is missing; name one, as in thalweg race beale")
+    if overwrite and out is None:
+        raise UsageError("--overwrite replaces a folder, and none is named: give --out, or leave it out")
     if out is not None:
         check_race_folder(out, overwrite=overwrite)
     ground = landscape_of(landscape, condition, noise)
