@@ -33,6 +33,13 @@ hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "here")
 
 
+@pytest.fixture(autouse=True)
+def _reports(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Write reports in the tests that are about them: each takes a second or more, and a hundred tests save runs."""
+    if request.node.get_closest_marker("report") is None:
+        monkeypatch.setattr("thalweg.report.write.write_report", lambda *_, **__: None)
+
+
 @pytest.fixture
 def x64() -> Iterator[None]:
     """Compute in float64 within one test."""

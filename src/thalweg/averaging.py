@@ -28,8 +28,9 @@ class ExponentialAverage(eqx.Module):
     on from w; validation, selection and the model file have the average. Running
     statistics (of batch normalisation) are averaged along with the weights.
 
-    decay: d in [0, 1), by default 0.999: the last 1 / (1 − d) = 1,000 steps count. It
-        pays where the learning rate stays high; a rate that falls to 0 averages by itself.
+    Arguments:
+        decay: d in [0, 1), by default 0.999: the last 1 / (1 − d) = 1,000 steps count. It
+            pays where the learning rate stays high; a rate that falls to 0 averages by itself.
     """
 
     decay: Number = 0.999

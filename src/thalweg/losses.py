@@ -40,9 +40,10 @@ class Softmax(eqx.Module):
     rounded to 0, nor its gradient p_y − 1. Scores of −inf count as limits.
     Convex and smooth; the Hessian is at most ½(I − 11ᵀ/C) (Böhning 1992).
 
-    smoothing: ε in [0, 1]: each label counts as 1 − ε of its class and ε of all classes
-        alike, which adds ``ε (s_y − mean_j s_j)`` (Szegedy et al. 2016). None (default)
-        and 0 are the plain loss. With ε the loss is above 0 at its best.
+    Arguments:
+        smoothing: ε in [0, 1]: each label counts as 1 − ε of its class and ε of all classes
+            alike, which adds ``ε (s_y − mean_j s_j)`` (Szegedy et al. 2016). None (default)
+            and 0 are the plain loss. With ε the loss is above 0 at its best.
     """
 
     smoothing: Number | None = None

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from thalweg.artifacts.run_folder import save_run
+from thalweg.data.builtin import BUILTIN
+from thalweg.data.dataset import Dataset
 from thalweg.findings import Finding
 from thalweg.fitted import FittedModel, Score
 from thalweg.recipe import Recipe
@@ -63,6 +65,13 @@ class DataSummary:
     feature_dtype: str
     weighted: bool = False  # whether its training examples brought weights
 
+    @property
+    def address(self) -> str | None:
+        """What `load` reads the data from again; None where it was arrays."""
+        if self.source.startswith("built in") and self.name in BUILTIN:
+            return self.name  # which is how they are loaded; the source describes them
+        return None if self.source == "arrays" else self.source
+
 
 @dataclass(frozen=True)
 class Run:
@@ -73,6 +82,8 @@ class Run:
     test split. All three are None where an interruption left nothing to select,
     and ``test`` is None in every interrupted run: the test split stays unseen.
     ``sanity`` is what `training.sanity.check_recipes` found before the training.
+    ``dataset`` is the data with the splits as the run cut them, so that a diagnosis and a report need not
+    be given it again; a run folder does not hold it.
     """
 
     space: Recipe
@@ -89,6 +100,7 @@ class Run:
     test: Score | None = None
     versions: dict[str, str] = field(default_factory=dict)
     sanity: tuple[Finding, ...] = ()
+    dataset: Dataset | None = field(default=None, repr=False, compare=False)
 
     @property
     def best(self) -> Trial | None:
@@ -120,6 +132,15 @@ class Run:
 
         return sorted(self.trials, key=key)
 
-    def save(self, folder: str | Path, *, overwrite: bool = False) -> Path:
-        """Write the run folder; see `artifacts.run_folder`. Returns its path."""
-        return save_run(self, folder, overwrite=overwrite)
+    def save(self, folder: str | Path, *, overwrite: bool = False, report: bool = True) -> Path:
+        """Write the run folder (see `artifacts.run_folder`), then its ``report.html``. Returns its path.
+
+        The report takes some seconds, of which most go into the diagnoses; ``report=False`` leaves it out, and
+        ``thalweg report`` writes it later.
+        """
+        place = save_run(self, folder, overwrite=overwrite)
+        if report:
+            from thalweg.report.write import write_report  # here, since a report reads runs
+
+            write_report(self, place)
+        return place

@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import json
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,11 @@ from thalweg.training.status import Status
 __all__ = ["load_run"]
 
 _FORMAT = 1
-_DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, EOFError, zipfile.BadZipFile)
+# RuntimeError: a flipped bit may say that an archive is encrypted, or packed in some way that zipfile does not know.
+_DAMAGE = (
+    OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, EOFError, OverflowError, MemoryError,
+    RuntimeError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 
 
 def load_run(folder: str | Path) -> Run | PathRun:

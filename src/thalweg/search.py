@@ -37,10 +37,12 @@ __all__ = [
 ]
 
 METHODS = ("sobol", "random", "grid")
+"""How the recipes of a search may be drawn."""
 _TRIES = 64  # rows drawn for each trial wanted, before a nearly exhausted space gives fewer
 _LARGEST_GRID = 1_000_000
 Path = tuple[str, ...]
 Coordinates = dict[Path, float]
+"""Where a trial lies in its space: the path of each open place, and a number in [0, 1)."""
 
 
 @dataclass(frozen=True)

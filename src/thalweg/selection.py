@@ -25,6 +25,7 @@ from thalweg.training.status import DIVERGED, INTERRUPTED
 __all__ = ["RULES", "Edge", "Group", "Selection", "check_rule", "edges", "select"]
 
 RULES = ("best", "one-standard-error")
+"""By which rule `select` takes the winner."""
 _LEVEL = 0.05  # a trial counts as worse than the winner below this p-value
 _EDGE = 0.05  # the outer share of a range that counts as its edge
 

@@ -30,7 +30,7 @@ from thalweg.search import Coordinates, describe, dimensions, draw, resolve
 from thalweg.selection import Selection, check_rule, edges, select
 from thalweg.tracking import Tracker, Tracking, check_trackers
 from thalweg.tracking.records import sweep_start
-from thalweg.training import Halving, Outcome, Progress, Settings, Snapshot, TrialRecord, train
+from thalweg.training import METRICS, Halving, Outcome, Progress, Settings, Snapshot, TrialRecord, train
 from thalweg.training.interrupt import InterruptRequest
 from thalweg.training.program import Inputs
 from thalweg.training.sanity import check_recipes
@@ -141,32 +141,37 @@ def sweep(
         "memory": memory,
         "features": None if features is None else encode(space.features),
     }
-    tracking = Tracking(trackers, sweep_start(dataset.name, recipes, asked)) if trackers else None
+    run = Run(
+        space=space,
+        settings=asked,
+        data=summarise_data(loaded, dataset, [one.preprocessing for one in views.values()]),
+        trials=_untrained(recipes, coordinates),
+        messages=tuple(notes),
+        seconds={"load": loaded_at - started, "features": seen_at - loaded_at},
+        versions=run_versions(),
+        dataset=dataset,
+    )
+    tracking = Tracking(trackers, sweep_start(run)) if trackers else None
     with InterruptRequest() as stop, tracking or nullcontext():
-        watch = None if tracking is None else tracking.epoch
         checked = check_recipes(recipes, views, stop)
         doubts = [str(finding) for finding in checked if finding.verdict == "found"]
         _announce(doubts, progress)
         checked_at = time.perf_counter()
-        outcome = train(recipes, inputs, len(dataset.classes), settings, progress, stop, watch)
+        outcome = train(recipes, inputs, len(dataset.classes), settings, progress, stop, tracking)
         trained_at = time.perf_counter()
         # Formed before anything else may fail, so that whatever does can hand over what was trained.
-        run = Run(
-            space=space,
-            settings=asked,
-            data=summarise_data(loaded, dataset, [one.preprocessing for one in views.values()]),
+        run = dataclasses.replace(
+            run,
             trials=_trials(recipes, coordinates, outcome),
             messages=(*notes, *doubts, *outcome.messages),
             sanity=checked,
             seconds={
-                "load": loaded_at - started,
-                "features": seen_at - loaded_at,
+                **run.seconds,
                 "sanity": checked_at - seen_at,
                 "train": trained_at - checked_at,
                 "total": trained_at - started,
             },
             interrupted=outcome.interrupted,
-            versions=run_versions(),
         )
         try:
             run = _conclude(run, views, outcome, stop, progress)
@@ -364,6 +369,22 @@ def _refit(run: Run, seen: View, record: TrialRecord, stop: InterruptRequest) ->
         why = f"failed: {error}"
     message = f"the refit on training + validation {why}; the model is the one trained on the training split"
     return dataclasses.replace(run, messages=(*run.messages, message))
+
+
+def _untrained(recipes: Sequence[Recipe], coordinates: Sequence[Coordinates]) -> tuple[Trial, ...]:
+    """The trials before they train, none of them in a cohort yet (-1)."""
+    return tuple(
+        Trial(
+            number=number,
+            recipe=recipe,
+            status=Status.training(0, recipe.epochs),
+            history={name: np.empty(0) for name in METRICS},
+            kept_epoch=0,
+            cohort=-1,
+            coordinates=place,
+        )
+        for number, (recipe, place) in enumerate(zip(recipes, coordinates, strict=True))
+    )
 
 
 def _trials(recipes: Sequence[Recipe], coordinates: Sequence[Coordinates], outcome: Outcome) -> tuple[Trial, ...]:

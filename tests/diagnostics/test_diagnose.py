@@ -88,8 +88,8 @@ def test_what_is_missing_is_not_applicable_and_says_why(run: tw.Run, data: tw.Da
     other = next(trial.number for trial in run.trials if trial is not run.best)
     bare = dataclasses.replace(run, selection=None, model=None)
     for case, need, why in (
-        (make_case(run), "data", "not given"),
-        (make_case(run), "validation", "not given"),
+        (make_case(dataclasses.replace(run, dataset=None)), "data", "not given"),
+        (make_case(dataclasses.replace(run, dataset=None)), "validation", "not given"),
         (make_case(path, data), "validation", "no validation"),
         (make_case(run, data, other), "model", "only the winner's"),
         (make_case(bare), "model", "nothing was selected, so no weights"),

@@ -114,7 +114,7 @@ def test_a_run_that_diverged_throughout_is_told_why(
     told = capsys.readouterr().out
     assert "trial 0 (none was selected)" in told
     assert "error LR01" in told
-    assert "the run's data was arrays: call diagnostics.diagnose(run, (X, y)) in Python" in told
+    assert "the run's data was arrays, which only Python can give: diagnostics.make_case(run, (X, y))" in told
 
 
 @pytest.mark.parametrize(

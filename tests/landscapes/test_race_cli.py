@@ -12,6 +12,7 @@ from thalweg.cli.app import run
 from thalweg.cli.race import _racers as usual_racers
 from thalweg.landscapes import Noisy, Saddle
 from thalweg.optimizers.traits_table import traits_table
+from thalweg.saved_race import load_race
 
 QUICK = ["--steps", "30", "--optimizers", "sgd:1e-3,momentum:0.001:momentum=0.95,adam"]
 
@@ -55,10 +56,23 @@ def test_a_race_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     with np.load(folder / "race.npz", allow_pickle=False) as arrays:
         assert arrays["positions"].shape == (1, 1, 6, 2)
         assert arrays["values"][0, 0, -1] == told["racers"][0]["value"]
-    assert "<html" in (folder / "race.html").read_text()[:500]
+    assert "<html" in (folder / "report.html").read_text()[:500]
+    assert not (folder / "race.html").exists()
+    loaded, racers, settings = load_race(folder)
+    np.testing.assert_array_equal(loaded.starts, told["starts"])
+    assert ([r.learning_rate.base for r in racers], settings["rates"]) == ([1e-3], "as given")
     assert any(path.suffix == ".png" for path in folder.iterdir())
     assert run(["race", "rosenbrock", "--out", str(folder), *brief]) == 2
     assert "exists" in capsys.readouterr().err
+
+
+def test_a_narrow_terminal_cuts_no_number_and_titles_name_the_condition(capsys: pytest.CaptureFixture[str]) -> None:
+    brief = ["--steps", "5", "--starts", "3", "--optimizers", "sgd:0.00178"]
+    assert run(["race", "quadratic", "--condition", "100", *brief]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("Quadratic, condition = 100, angle = 0, 3 starts; medians, 5 steps")
+    assert "0.00178" in out
+    assert "…" not in out
 
 
 def test_traits_are_printed(capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,7 +6,7 @@ import json
 import re
 import shutil
 import subprocess
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from html.parser import HTMLParser
 from importlib import resources
 from typing import Any
@@ -27,6 +27,7 @@ from thalweg.precision import double
 from thalweg.report import race_page
 
 STEPS = 120
+PARTS = ("positions", "values", "gradient_norms", "distances", "status", "ended", "evaluations")
 # A landscape of each kind, with parameters that are not the defaults, a start, and rates for the six rules.
 CASES: list[tuple[Any, tuple[float, float], tuple[float, ...]]] = [
     (Quadratic(25.0, 0.4), (-2.5, 1.5), (0.05, 0.01, 0.01, 0.5, 0.05, 0.1)),
@@ -327,6 +328,92 @@ def test_rates_to_begin_with_suit_a_steeper_bowl() -> None:
     own = data_of(race_page(record_of(Quadratic(300.0))))["landscapes"][0]
     assert own["rates"]["sgd"] == 0.005  # 1.5/κ: stable, as it is below 2/κ
     assert own["rates"]["adam"] == 0.1
+
+
+class Read(HTMLParser):
+    """Collects what is read without a script: the text of each cell of the table, and of the verdict."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows: list[list[str]] = []
+        self.texts: dict[str, str] = {}
+        self.headings: list[str] = []
+        self._id, self._cell, self._inside = "", False, False
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        given = dict(attributes)
+        self._inside = given.get("id") == "recorded" if tag == "table" else self._inside
+        self._id = given.get("id") or ("title" if tag == "title" else "")
+        self._cell = self._inside and tag in ("td", "th")
+        if self._inside and tag == "tr":
+            self.rows.append([])
+        if self._cell:
+            self.rows[-1].append("")
+            self.headings.append(f"{tag} {given.get('scope')}")
+
+    def handle_endtag(self, tag: str) -> None:
+        self._id, self._cell = "", False
+
+    def handle_data(self, data: str) -> None:
+        if self._cell:
+            self.rows[-1][-1] += data
+        if self._id:
+            self.texts[self._id] = self.texts.get(self._id, "") + data
+
+
+def read(page: str) -> Read:
+    found = Read()
+    found.feed(page)
+    return found
+
+
+def test_the_result_is_read_without_a_script() -> None:
+    record = record_of(Quadratic(100.0), ("SGD 0.02", "<i>Newton</i>"), lost=True)
+    page = race_page(record, racers=[SGD(0.02), None], settings={"rates": "as given <b>"})
+    found = read(page)
+    assert found.texts["title"] == "Quadratic, condition = 100, angle = 0: a race of optimizers"
+    value = f"{record.values[0, 0, -1]:.3g}"
+    assert found.texts["verdict"] == (
+        "Quadratic, condition = 100, angle = 0: 2 racers from (−1.5, −1.5), at most 20 steps each. SGD 0.02 ends "
+        f"lowest, at f − min f = {value}. Of 2 racers, 1 still moved at the end, 1 diverged."
+    )
+    assert "Rates: as given <b>." in found.texts["recorded-note"]
+    assert found.rows[0] == ["Optimizer", "Rate", "Steps", "Gradients", "Final value", "Distance", "Status"]
+    assert found.rows[1][:5] == ["SGD", "0.02", "20", "20", value]
+    assert [found.rows[2][i] for i in (0, 1, 2, 6)] == ["<i>Newton</i>", "", "5", "diverged"]
+    assert found.headings[:8] == ["th col"] * 7 + ["th row"]
+    # The map needs its script, and stays out of sight without it.
+    assert '<div id="live" hidden>' in page
+    assert page.index('id="live" hidden') < page.index('id="map"') < page.index('id="recorded"')
+
+
+def test_several_starts_are_told_by_their_medians() -> None:
+    one = record_of(landscapes.Saddle(), ("a 0.1", "b"))
+    parts = {name: np.repeat(getattr(one, name), 3, axis=1) for name in one.__dataclass_fields__ if name in PARTS}
+    record = replace(one, starts=np.repeat(one.starts, 3, axis=0), messages=("<b>lost</b>",), **parts)
+    record.status[0] = [2, 0, 0]
+    record.values[1, :, -1] = [-1, -9e5, -3]
+    record.values[0, :, -1] = -50
+    page = race_page(record)
+    found = read(page)
+    # The one that diverged from a start is out of the comparison; and no rates are known, nor a minimum's distance.
+    assert "2 racers from 3 starts, at most 20 steps each. b ends lowest, at a median of f = −3, of those that" in page
+    assert "diverged from no start. Of 6 runs, 5 still moved at the end, 1 diverged." in found.texts["verdict"]
+    assert found.rows[0] == ["Optimizer", "Steps", "Gradients", "Final value", "Status"]
+    assert found.rows[1:] == [
+        ["a 0.1", "20", "20", "−50", "2 running, 1 diverged"],
+        ["b", "20", "20", "−3", "3 running"],
+    ]
+    assert found.texts["recorded-note"].startswith("Medians over all starts.")
+    assert "<li>&lt;b&gt;lost&lt;/b&gt;</li>" in page
+    record.status[:] = 2
+    assert "Every racer diverged from every start." in race_page(record)
+
+
+def test_equal_ends_are_told_together() -> None:
+    record = record_of(Quadratic(), tuple("abcde"))
+    record.values[:, :, -1] = 0
+    assert "a, b, c and 2 more end lowest, at f − min f = 0." in race_page(record)
 
 
 def test_noise_comes_along() -> None:

@@ -3,53 +3,35 @@
 from __future__ import annotations
 
 import json
-import shutil
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from browser import media, needs_browser, opened, until, window
 from test_race_page import CASES, RULES, STEPS, expected, record_of, spec_of
 
-from thalweg.landscapes import Function, Rosenbrock
+from thalweg.landscapes import Function, Quadratic, Rosenbrock
 from thalweg.report import race_page
 
 pytest.importorskip("selenium", reason="selenium is not installed: the page is not tried in a browser")
 
-from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
 
-BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-pytestmark = [
-    pytest.mark.skipif(BROWSER is None or DRIVER is None, reason="Chromium or its driver is not installed"),
-    pytest.mark.slow,
-]
-FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-dev-shm-usage",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-)  # fmt: skip
+pytestmark = [needs_browser, pytest.mark.slow]
 HOSTILE = "<img src=x onerror=alert(1)>"
 
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    options = webdriver.ChromeOptions()
-    options.binary_location = str(BROWSER)
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(str(DRIVER)))
-    yield driver
-    driver.quit()
+    yield from opened(tmp_path_factory.mktemp("profile"))
 
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> str:
-    file = tmp_path_factory.mktemp("page") / "race.html"
+    file = tmp_path_factory.mktemp("page") / "report.html"
     file.write_text(race_page(record_of(Rosenbrock(), ("calm", HOSTILE), steps=60, lost=True)), encoding="utf-8")
     return file.as_uri()
 
@@ -64,26 +46,6 @@ def page(browser: Any, address: str) -> Iterator[Any]:
     browser.get(address)
     yield browser
     assert browser.get_log("browser") == []
-
-
-def window(browser: Any, width: int, height: int) -> None:
-    settings = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", settings)
-
-
-def media(browser: Any, **features: str) -> None:
-    wanted = {"prefers_color_scheme": "light", "prefers_reduced_motion": "no-preference"} | features
-    given = [{"name": name.replace("_", "-"), "value": value} for name, value in wanted.items()]
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": given})
-
-
-def until(true: Callable[[], Any], seconds: float = 10) -> Any:
-    """Wait for what comes with the next frame, or after the summary's pause."""
-    end = time.monotonic() + seconds
-    while not (found := true()):
-        assert time.monotonic() < end
-        time.sleep(0.02)
-    return found
 
 
 def table(page: Any) -> list[list[str]]:
@@ -248,6 +210,41 @@ def test_it_fits_phone_and_desk_in_light_and_dark(page: Any, address: str, width
     assert drawn > (300 if width == 390 else 600)
     page.find_element("id", "theme").click()
     assert root.get_attribute("data-theme") != theme
+
+
+def test_the_landscapes_field_and_the_start_are_not_cut(browser: Any, tmp_path: Path) -> None:
+    file = tmp_path / "report.html"
+    record = record_of(Quadratic(100.0))
+    record.positions[..., 0, :] = (-0.123456, -2.34567)
+    file.write_text(race_page(record), encoding="utf-8")
+    for width in (390, 1280):
+        window(browser, width, 900)
+        browser.get(file.as_uri())
+        room = browser.execute_script(
+            """const pen = document.createElement('canvas').getContext('2d');
+            return ['landscape', 'start-x', 'start-y'].map((id) => {
+              const box = byId(id), style = getComputedStyle(box);
+              pen.font = style.font;
+              const text = box.tagName === 'SELECT' ? box.selectedOptions[0].text : box.value;
+              return box.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight)
+                - pen.measureText(text).width;
+            });"""
+        )
+        # A select's arrow takes some 12 px of it; a number's arrows, which would take 16, are not shown.
+        assert room[0] > 12
+        assert min(room[1:]) > 0
+
+
+def test_without_a_script_the_result_is_there(browser: Any, address: str) -> None:
+    browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
+    try:
+        browser.get(address)
+        assert browser.find_element("id", "verdict").text.startswith("Rosenbrock, a = 1, b = 100: 2 racers")
+        assert [cell.text for cell in browser.find_elements("css selector", "#recorded tbody th")] == ["calm", HOSTILE]
+        assert not browser.find_element("id", "map").is_displayed()
+        assert not browser.find_element("id", "theme").is_displayed()
+    finally:
+        browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
 
 
 def test_reduced_motion_is_honoured(page: Any, address: str) -> None:

@@ -11,14 +11,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tracker_cases import SPACE, Memory
+from tracker_cases import SPACE, Follower, Memory
 
 import thalweg as tw
 from thalweg.cli.app import run as command
 from thalweg.recipe_files import flatten
 from thalweg.testing import check_tracker
 from thalweg.tracking import RunStart, TrialStart, parse_trackers
-from thalweg.training import METRICS
+from thalweg.tracking.growing import GrowingRun
+from thalweg.training import METRICS, STATUSES
 
 FULL = OSError(errno.ENOSPC, "No space left on device")
 
@@ -56,6 +57,50 @@ def test_epochs_add_up_to_the_history_of_every_trial(tracked: Any) -> None:
         assert set(trial.history) == set(METRICS)
         for name, values in trial.history.items():
             np.testing.assert_array_equal(told[trial.number][name], values)
+
+
+def test_a_tracker_that_asks_hears_of_each_trial_as_it_ends(tracked: Any, small: Any) -> None:
+    run, follower = tracked[0], Follower()
+    tw.sweep(SPACE, small, halving=tw.Halving(2, 1), trackers=[follower])
+    ended = {number: end for told in follower.heard("ended") for number, end in told.items()}
+    assert sum(len(told) for told in follower.heard("ended")) == len(run.trials)
+    epoch = 0
+    for name, told in follower.calls:
+        epoch = told[0] if name == "epoch" else epoch
+        for number in told if name == "ended" else ():
+            assert epoch == len(run.trials[number].history["data_loss"])
+    for trial in run.trials:
+        end = ended[trial.number]
+        assert (end.status, end.at, end.reason, end.kept_epoch) == (
+            trial.status.name, trial.status.at, trial.status.reason, trial.kept_epoch
+        )  # fmt: skip
+    failing = Follower(ended=FULL)
+    again = tw.sweep(SPACE, small, halving=tw.Halving(2, 1), trackers=[failing])
+    assert len(failing.heard("ended")) == 1
+    assert again.messages[0].startswith("the tracker Follower failed at the end of a trial and is told no more")
+
+
+def test_what_is_told_fills_the_blank_run_up_to_the_result(small: Any) -> None:
+    follower = Follower()
+    run = tw.sweep(SPACE, small, patience=1, trackers=[follower])
+    (start,) = follower.heard("begin")
+    blank = start.run
+    assert (blank.selection, blank.model, blank.test, blank.data) == (None, None, None, run.data)
+    growing = GrowingRun(blank)
+    for name, told in follower.calls[1:-1]:
+        before = growing.so_far()
+        assert {trial.status.name for trial in before.trials} <= {"training", *STATUSES}
+        growing.epoch(*told) if name == "epoch" else growing.ended(told)
+    for trial, filled in zip(run.trials, growing.so_far().trials, strict=True):
+        untrained = blank.trials[trial.number]
+        assert (untrained.status.name, untrained.status.at, untrained.kept_epoch) == ("training", 0, 0)
+        assert untrained.status.reason == "waits for the first of 4 epochs"
+        assert filled.recipe is untrained.recipe
+        assert (filled.status, filled.kept_epoch) == (trial.status, trial.kept_epoch)
+        for name in METRICS:
+            assert untrained.history[name].shape == (0,)
+            np.testing.assert_array_equal(filled.history[name], trial.history[name])
+    assert follower.heard("end")[0].run.trials == run.trials
 
 
 def test_the_end_tells_what_became_of_the_run(tracked: Any) -> None:
@@ -206,12 +251,19 @@ def test_the_numbers_of_trials_sort_by_name() -> None:
 
 def test_a_tracker_that_remembers_conforms() -> None:
     check_tracker(Memory())
+    follower = Follower()
+    check_tracker(follower)
+    assert [set(told) for told in follower.heard("ended")] == [{0, 1}]
 
 
 def test_the_check_finds_what_is_wrong() -> None:
     class Returning(Memory):
         def epoch(self, epoch: int, metrics: Any) -> Any:
             return metrics
+
+    class Answering(Memory):
+        def ended(self, trials: Any) -> Any:
+            return len(trials)
 
     class Writing(Memory):
         def epoch(self, epoch: int, metrics: Any) -> None:
@@ -235,6 +287,7 @@ def test_the_check_finds_what_is_wrong() -> None:
     for tracker, words in (
         (object(), "has no method begin"),
         (Returning(), "epoch 1 returned"),
+        (Answering(), "ended returned 2"),
         (Writing(), "epoch 1 raised TypeError"),
         (Converting(), "epoch 2 raised"),
         (Once(), "begin, a second time raised RuntimeError: begun already"),

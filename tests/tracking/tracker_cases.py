@@ -6,7 +6,7 @@ from typing import Any
 
 import thalweg as tw
 
-__all__ = ["SPACE", "Memory"]
+__all__ = ["SPACE", "Follower", "Memory"]
 
 
 class Memory:
@@ -32,6 +32,13 @@ class Memory:
 
     def heard(self, what: str) -> list[Any]:
         return [told for name, told in self.calls if name == what]
+
+
+class Follower(Memory):
+    """Hears of trials that end, too."""
+
+    def ended(self, trials: Any) -> None:
+        self._heard("ended", dict(trials))
 
 
 # The learning rate is searched far enough up for a trial to diverge.

@@ -2,6 +2,8 @@
 
 - ``run.json``: all that is needed to repeat the run (resolved space, settings,
   data fingerprint, versions, seed) and the verdict;
+- ``space.toml`` and ``recipe.toml``: the search space and the winner's recipe, for ``--recipe`` (absent where a
+  part is Python code, which no file can hold, and ``space.toml`` where nothing was searched);
 - ``trials.csv``: a row a trial;
 - ``history.npz``: every metric as an array (trials, epochs), NaN where a trial
   did not train;
@@ -13,6 +15,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -25,14 +28,16 @@ import numpy as np
 from thalweg.artifacts.model_file import serialise_model
 from thalweg.atomic import check_free, new_folder
 from thalweg.elsewhere import code_files
-from thalweg.recipe_files import encode, flatten
+from thalweg.errors import UsageError
+from thalweg.recipe_files import decode, encode, flatten, to_toml
+from thalweg.search import dimensions
 from thalweg.training import METRICS
 
 if TYPE_CHECKING:
     from thalweg.fitted import FittedModel, Score
     from thalweg.run import Run, Trial
 
-__all__ = ["MARK", "check_run_folder", "finite", "run_summary", "save_run", "test_record", "write_code"]
+__all__ = ["MARK", "check_run_folder", "finite", "recipe_texts", "run_summary", "save_run", "test_record", "write_code"]
 
 MARK = "run.json"
 
@@ -49,10 +54,24 @@ def save_run(run: Run, folder: str | Path, *, overwrite: bool = False) -> Path:
         (temporary / MARK).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
         (temporary / "trials.csv").write_text(trials_table(run), encoding="utf-8", newline="")
         np.savez_compressed(temporary / "history.npz", allow_pickle=False, **_history(run))
+        for name, text in recipe_texts(run).items():
+            (temporary / name).write_text(text, encoding="utf-8")
         if run.model is not None:
             (temporary / "model.safetensors").write_bytes(serialise_model(run.model))
             write_code(record, run.model, temporary)
     return Path(folder)
+
+
+def recipe_texts(run: Run) -> dict[str, str]:
+    """Return ``space.toml`` and ``recipe.toml``, those of them that a file can hold."""
+    recipes = {"space.toml": run.space if dimensions(run.space) else None}
+    recipes["recipe.toml"] = None if run.best is None else run.best.recipe
+    texts = {}
+    for name, recipe in recipes.items():
+        with contextlib.suppress(UsageError):
+            if recipe is not None:
+                texts[name] = to_toml(decode(encode(recipe)))  # decoding refuses Python code
+    return texts
 
 
 def write_code(record: dict[str, Any], model: FittedModel, folder: Path) -> None:

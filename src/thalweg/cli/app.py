@@ -29,6 +29,7 @@ for _order, (_name, _home, _help) in enumerate(
         ("sweep", "train", "Search recipes, select on validation, score the test split once, write the run folder."),
         ("fit", "train", "Train one recipe, score the test split once, write the run folder."),
         ("path", "path", "Fit certified optima for a range of penalty strengths, choose by cross-validation."),
+        ("report", "report", "Write a run's or race's report again: one HTML file that asks no host for anything."),
         ("diagnose", "diagnose", "Say why a run went as it did, and what to try next: coded checks with evidence."),
         ("gradcheck", "gradcheck", "Check a gradient: where it is wrong, how much, how sure that is."),
         ("race", "race", "Race optimisers on a landscape: steps, values, distances, pictures."),

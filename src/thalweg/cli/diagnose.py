@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import dataclasses
-import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from cyclopts import Parameter
 
-from thalweg.cli.options import Reading, Whole
+from thalweg.cli.case import read_case
+from thalweg.cli.options import Whole
 from thalweg.cli.output import print_json, shown
-from thalweg.data.builtin import BUILTIN
-from thalweg.diagnostics import Case, Diagnosis, make_case
+from thalweg.diagnostics import Diagnosis
 from thalweg.diagnostics import diagnose as run_checks
-from thalweg.errors import ThalwegError
 from thalweg.findings import Finding
-from thalweg.paths.records import Path as PathRun
-from thalweg.run import Run
 from thalweg.saved_run import load_run
 
 __all__ = ["diagnose"]
-
-_ARRAYS = "the run's data was arrays: call diagnostics.diagnose(run, (X, y)) in Python"
 
 
 def diagnose(
@@ -46,7 +39,7 @@ def diagnose(
         Print one JSON object and nothing else on stdout.
     """
     loaded = load_run(run)
-    diagnosis = run_checks(_case(loaded, data, trial))
+    diagnosis = run_checks(read_case(loaded, data, trial))
     if json:
         print_json(
             {
@@ -59,29 +52,6 @@ def diagnose(
     else:
         print("\n".join(shown(line) for line in _lines(diagnosis)))
     return 0
-
-
-def _case(run: Run | PathRun, data: str | None, trial: int | None) -> Case:
-    """Read the data as the run read it. Where it is not to be had, the checks that need it say so."""
-    settings = run.settings
-    if data is not None:
-        return make_case(run, _reading(settings).load(data), trial)
-    source = settings.get("data", run.data.source)
-    if source.startswith("built in") and run.data.name in BUILTIN:
-        source = run.data.name  # which is how they are loaded; a run made in Python has the description alone
-    if source == "arrays":
-        return dataclasses.replace(make_case(run, None, trial), why_no_data=_ARRAYS)
-    try:
-        return make_case(run, _reading(settings).load(source), trial)
-    except ThalwegError as error:
-        bare = make_case(run, None, trial)  # a wrong trial is an error still
-        print(f"thalweg: without the data: {shown(error)}", file=sys.stderr)
-        why = f"the run's data is not to be had from {source} ({error}): give --data"
-        return dataclasses.replace(bare, why_no_data=why)
-
-
-def _reading(settings: dict[str, Any]) -> Reading:
-    return Reading(**{name: settings[name] for name in ("label", "skip_bad", "image_size") if name in settings})
 
 
 def _lines(diagnosis: Diagnosis) -> list[str]:

@@ -44,6 +44,7 @@ def path(
     features: str | None = None,
     features_cache: Path = Path("runs/features"),
     track: Track = None,
+    report: bool = True,
     out: Path | None = None,
     overwrite: Annotated[bool, Parameter(negative="")] = False,
     json: Annotated[bool, Parameter(negative="")] = False,
@@ -90,6 +91,8 @@ def path(
         Folder in which features are kept, for the next run on the same data.
     track
         Write every solution to tensorboard:FOLDER or mlflow[:URI] as well; may be given more than once.
+    report
+        Write report.html into the run folder.
     out
         The run folder (default: runs/NAME-path-DATE-TIME).
     overwrite
@@ -131,4 +134,4 @@ def path(
     def show(found: PathRun, place: Path) -> None:
         print_json(path_summary(found, place)) if json else print_path(found, place)
 
-    return carry_out(work, show, data, reading or Reading(), out, overwrite=overwrite, label="-path")
+    return carry_out(work, show, data, reading or Reading(), out, overwrite=overwrite, label="-path", report=report)

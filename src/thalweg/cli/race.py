@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 from cyclopts import Parameter
 from rich import box
 from rich.console import Console
@@ -17,7 +16,8 @@ from thalweg.cli.output import print_json, shown
 from thalweg.cli.race_parse import USUAL, Entry, entries, landscape_of, point_of
 from thalweg.errors import UsageError
 from thalweg.landscapes import RATES, Landscape, Noisy, Race, race_tuned, random_starts, usual_start
-from thalweg.landscapes.records import STATUSES
+from thalweg.landscapes.known import title_of
+from thalweg.landscapes.verdict import RaceRow, race_rows
 from thalweg.optimizers.traits_table import traits_table
 
 __all__ = ["race"]
@@ -71,7 +71,7 @@ def race(
     traits
         Print which moments of the gradient each optimizer tracks, and nothing else.
     out
-        Write race.json, race.npz, the pictures and an interactive page into this folder.
+        Write race.json, race.npz, the pictures and an interactive page (report.html) into this folder.
     overwrite
         Replace that folder.
     json
@@ -140,12 +140,14 @@ def _print(race: Race, racers: list[Any], how: str, out: Path | None) -> None:
     x, y = race.starts[0]
     where = f"{len(race.starts)} starts; medians" if several else f"start ({x:g}, {y:g})"
     table = Table(
-        box=box.SIMPLE_HEAD, title=f"{race.landscape.name}, {where}, {race.steps} steps", title_justify="left"
+        box=box.SIMPLE_HEAD, title=f"{title_of(race.landscape)}, {where}, {race.steps} steps", title_justify="left"
     )
     for heading in ("optimizer", "rate", "steps", "gradients", "final value", "distance", "status"):
-        table.add_column(heading, justify="left" if heading in ("optimizer", "status") else "right", no_wrap=True)
-    for place, racer in enumerate(racers):
-        table.add_row(*map(shown, _row(race, place, racer)))
+        words = heading in ("optimizer", "status")
+        # Where a terminal is narrow the words of the status wrap; digits of a rate must not be lost.
+        table.add_column(heading, justify="left" if words else "right", no_wrap=heading != "status")
+    for row in race_rows(race, racers):
+        table.add_row(*map(shown, _cells(row)))
     console.print(table)
     console.print(f"rates: {how}; gradients are computed in float64")
     for message in race.messages:
@@ -154,21 +156,13 @@ def _print(race: Race, racers: list[Any], how: str, out: Path | None) -> None:
         console.print(f"race folder: {shown(out)}")
 
 
-def _row(race: Race, place: int, racer: Any) -> list[str]:
-    rate = getattr(getattr(racer, "learning_rate", None), "base", None)
-    shown_rate = "" if rate is None else f"{float(rate):.3g}"
-    status = race.status[place]
-    counts = [(word, int(np.sum(status == code))) for code, word in enumerate(STATUSES)]
-    words = [word if len(status) == 1 else f"{count} {word}" for word, count in counts if count]
-    # The rate has a column of its own.
-    name = race.names[place].replace(f" {shown_rate}", "", 1) if shown_rate else race.names[place]
-    distance = np.median(race.distances[place, :, -1])
+def _cells(row: RaceRow) -> list[str]:
     return [
-        name,
-        shown_rate,
-        f"{np.median(race.ended[place]):g}",
-        f"{np.median(race.evaluations[place]):g}",
-        f"{np.median(race.values[place, :, -1]):.3g}",
-        "" if np.isnan(distance) else f"{distance:.2g}",
-        ", ".join(words),
+        row.name,
+        "" if row.rate is None else f"{row.rate:.3g}",
+        f"{row.steps:g}",
+        f"{row.evaluations:g}",
+        f"{row.value:.3g}",
+        "" if row.distance is None else f"{row.distance:.2g}",
+        row.status,
     ]

@@ -2,31 +2,50 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import tempfile
+import traceback
 from datetime import datetime
 from pathlib import Path
 
-from thalweg.errors import UsageError
+from thalweg.errors import ThalwegError, UsageError
 from thalweg.paths import Path as PathRun
 from thalweg.run import Run
 
-__all__ = ["save"]
+__all__ = ["add_report", "save"]
 
 
 def save(run: Run | PathRun, folder: Path, overwrite: bool) -> Path:
     """Save a run; if the folder has become unusable while it trained, save it elsewhere and say so."""
     try:
-        return run.save(folder, overwrite=overwrite)
+        return run.save(folder, overwrite=overwrite, report=False)
     except UsageError as error:
         print(f"thalweg: {error}", file=sys.stderr)
     name = f"{folder.name}-{datetime.now():%Y%m%d-%H%M%S}"
     for place in (folder.with_name(name), Path(tempfile.mkdtemp(prefix="thalweg-")) / name):
         try:
-            saved = run.save(place)
+            saved = run.save(place, report=False)
         except UsageError as error:
             print(f"thalweg: {error}", file=sys.stderr)
         else:
             print(f"saved the run as {saved} instead", file=sys.stderr)
             return saved
     raise UsageError(f"the run of {folder} could not be saved anywhere; free some disk space and run it again")
+
+
+def add_report(run: Run | PathRun, folder: Path) -> None:
+    """Write the report of a run that is saved: whatever keeps it from being written is told, and loses nothing else."""
+    # Here: reports bring all of the diagnostics, which --no-report does without.
+    from thalweg.report.write import write_report
+
+    again = f"the run is saved, its report is not; thalweg report {shlex.quote(str(folder))} writes it"
+    try:
+        write_report(run, folder)
+    except KeyboardInterrupt:
+        print(f"interrupted: {again}", file=sys.stderr)
+    except ThalwegError as error:
+        print(f"thalweg: {error}; {again}", file=sys.stderr)
+    except Exception:
+        traceback.print_exc()
+        print(f"thalweg: this is a fault of ours, please report it with the lines above; {again}", file=sys.stderr)

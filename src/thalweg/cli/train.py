@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -15,6 +17,7 @@ from thalweg.cli.work import carry_out
 from thalweg.data import Dataset
 from thalweg.errors import UsageError
 from thalweg.recipe_files import load_recipe
+from thalweg.report.live import LiveReport
 from thalweg.run import Run
 from thalweg.search import dimensions
 from thalweg.sweeps import sweep as run_sweep
@@ -46,6 +49,9 @@ def sweep(
     features: str | None = None,
     features_cache: Path = Path("runs/features"),
     track: Track = None,
+    live: Annotated[bool, Parameter(negative="")] = False,
+    live_port: Whole | None = None,
+    report: bool = True,
     out: Path | None = None,
     overwrite: Annotated[bool, Parameter(negative="")] = False,
     json: Annotated[bool, Parameter(negative="")] = False,
@@ -97,6 +103,12 @@ def sweep(
         Folder in which features are kept, for the next run on the same data.
     track
         Write every epoch of every trial to tensorboard:FOLDER or mlflow[:URI] as well; may be given more than once.
+    live
+        Serve the report while it trains, on this machine alone; the address is printed at the beginning.
+    live_port
+        The port of the live report (default: one that is free).
+    report
+        Write report.html into the run folder.
     out
         The run folder (default: runs/NAME-DATE-TIME).
     overwrite
@@ -123,7 +135,8 @@ def sweep(
         "cache": features_cache,
         "trackers": parse_trackers(track or (), None if out is None else out.name),
     }
-    return _train(data, recipe, reading or Reading(), out, overwrite, json, options)
+    follows = _live(live, live_port)
+    return _train(data, recipe, reading or Reading(), out, overwrite, json, report, follows, options)
 
 
 def fit(
@@ -141,6 +154,9 @@ def fit(
     features: str | None = None,
     features_cache: Path = Path("runs/features"),
     track: Track = None,
+    live: Annotated[bool, Parameter(negative="")] = False,
+    live_port: Whole | None = None,
+    report: bool = True,
     out: Path | None = None,
     overwrite: Annotated[bool, Parameter(negative="")] = False,
     json: Annotated[bool, Parameter(negative="")] = False,
@@ -177,6 +193,12 @@ def fit(
         Folder in which features are kept, for the next run on the same data.
     track
         Write every epoch of every trial to tensorboard:FOLDER or mlflow[:URI] as well; may be given more than once.
+    live
+        Serve the report while it trains, on this machine alone; the address is printed at the beginning.
+    live_port
+        The port of the live report (default: one that is free).
+    report
+        Write report.html into the run folder.
     out
         The run folder (default: runs/NAME-DATE-TIME).
     overwrite
@@ -201,7 +223,8 @@ def fit(
         "cache": features_cache,
         "trackers": parse_trackers(track or (), None if out is None else out.name),
     }
-    return _train(data, recipe, reading or Reading(), out, overwrite, json, options)
+    follows = _live(live, live_port)
+    return _train(data, recipe, reading or Reading(), out, overwrite, json, report, follows, options)
 
 
 def _train(
@@ -211,18 +234,39 @@ def _train(
     out: Path | None,
     overwrite: bool,
     json: bool,
+    report: bool,
+    live: LiveReport | None,
     options: dict[str, Any],
 ) -> int:
-    """Sweep the space that ``recipe`` holds."""
+    """Sweep the space that ``recipe`` holds; ``live`` follows it, and shows the saved report at the end."""
     space = None if recipe is None else load_recipe(recipe)
+    trackers = [*options.pop("trackers"), *([] if live is None else [live])]
 
     def work(dataset: Dataset, progress: ProgressLine) -> Run:
-        return run_sweep(space, dataset, progress=progress, **options)
+        return run_sweep(space, dataset, progress=progress, trackers=trackers, **options)
 
     def show(run: Run, folder: Path) -> None:
         print_json(run_summary(run, folder)) if json else print_run(run, folder)
+        if live is not None:
+            page = folder / "report.html"
+            # Without a saved report it draws the result itself.
+            live.finish(page.read_text(encoding="utf-8"), str(page)) if page.exists() else live.finish()
 
-    return carry_out(work, show, source, reading, out, overwrite=overwrite)
+    with live or contextlib.nullcontext():
+        if live is not None:
+            print(f"live report: {live.address}", file=sys.stderr, flush=True)
+        return carry_out(work, show, source, reading, out, overwrite=overwrite, report=report)
+
+
+def _live(live: bool, port: int | None) -> LiveReport | None:
+    """Read ``--live`` and ``--live-port``: a report that is not open yet."""
+    if not live:
+        if port is not None:
+            raise UsageError(f"live-port is {port}, which only a live report has: give --live too, or leave it out")
+        return None
+    if port is not None and not 1 <= port <= 65535:
+        raise UsageError(f"live-port is {port}; give a port from 1 to 65535, or leave it out and a free one is taken")
+    return LiveReport(port=port or 0)
 
 
 def _halving(factor: float | None, rungs: int | None) -> Halving | None:

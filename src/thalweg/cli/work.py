@@ -13,7 +13,7 @@ from typing import TypeVar
 from thalweg.artifacts import check_run_folder
 from thalweg.cli.options import Reading
 from thalweg.cli.progress import ProgressLine
-from thalweg.cli.saving import save
+from thalweg.cli.saving import add_report, save
 from thalweg.data import Dataset
 from thalweg.paths import Path as PathRun
 from thalweg.run import Run
@@ -33,8 +33,9 @@ def carry_out(
     *,
     overwrite: bool,
     label: str = "",
+    report: bool = True,
 ) -> int:
-    """Load ``source``, work, save, show; return the exit code.
+    """Load ``source``, work, save, write the report, show; return the exit code.
 
     Without ``out`` the folder is runs/NAMElabel-DATE-TIME. A folder that cannot be
     written is refused before the work; what was done before Ctrl-C, or an error
@@ -59,7 +60,11 @@ def carry_out(
         return dataclasses.replace(result, settings=settings, seconds=seconds)
 
     def finish(result: Result) -> None:
-        show(result, save(result, folder, overwrite))
+        place = save(result, folder, overwrite)
+        if report:
+            line.say("writing the report")
+            add_report(result, place)
+        show(result, place)
 
     try:
         result = work(dataset, line)

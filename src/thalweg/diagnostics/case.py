@@ -151,7 +151,7 @@ _UNWEIGHTED = "this data weights its examples, and the run did not: give the dat
 def make_case(run: Run | Path, data: Any = None, trial: int | None = None) -> Case:
     """Put a case together; ``data`` is whatever `load` reads, and must be the data of the run.
 
-    The splits are cut as the run cut them: from its seed and shares. Where the run weighted its examples and this data
+    None takes the data that the run still holds (``run.dataset``: it was made in this process), if any. The splits are cut as the run cut them: from its seed and shares. Where the run weighted its examples and this data
     does not, or the other way round, the objective is not the run's: the data is left out, and the case says so.
 
     Raises:
@@ -159,7 +159,7 @@ def make_case(run: Run | Path, data: Any = None, trial: int | None = None) -> Ca
     """
     looked_at = _trial(run, trial)
     if data is None:
-        return Case(run, looked_at, None)
+        return Case(run, looked_at, None if run.dataset is None else _as_trained(run, run.dataset))
     dataset = load(data)
     if dataset.fingerprint() != run.data.fingerprint:
         raise UsageError(
@@ -191,4 +191,9 @@ def _splits(run: Run | Path, dataset: Dataset) -> Dataset:
     cut = (
         hold_out(dataset, settings["test"], settings["seed"]) if settings["folds"] and dataset.test is None else dataset
     )
-    return dataclasses.replace(cut, train=training_examples(cut), validation=None)
+    return _as_trained(run, cut)
+
+
+def _as_trained(run: Run | Path, cut: Dataset) -> Dataset:
+    """A path's folds are cut from all but the test split."""
+    return cut if isinstance(run, Run) else dataclasses.replace(cut, train=training_examples(cut), validation=None)

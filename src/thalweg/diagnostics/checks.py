@@ -19,3 +19,4 @@ CHECKS: tuple[Check, ...] = (
     *networks.CHECKS,
     *data_checks.CHECKS,
 )
+"""Every coded check of `diagnose`, in the order in which they are asked."""

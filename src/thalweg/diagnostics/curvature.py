@@ -67,9 +67,10 @@ def curvature(model: Any, data: Any, point: Any = None, **options: Any) -> Curva
     dropout, stochastic depth and the like are off, batch normalisation uses its stored statistics.
 
     Args:
-        model: a `FittedModel`; a `Run` (its winner, on the examples that it was trained on); or a `Recipe` without
-            ranges, at the weights that its seed draws.
-        data: a `Split` as it stands, or whatever `load` reads; its training examples as `sweep` cuts them.
+        model: a `FittedModel`; a `Run` (its winner, on the examples that it was trained on); a `Case` (its model, on
+            its splits); or a `Recipe` without ranges, at the weights that its seed draws.
+        data: a `Split` as it stands, or whatever `load` reads; its training examples as `sweep` cuts them. None for
+            a case, which holds its own.
         point: a tree of weights to take the place of the model's; None (default): its own.
         options: those of `curvatures`, and ``preprocessing`` of a recipe's data, by default ``"auto"``.
 
@@ -118,7 +119,7 @@ def curvatures(
         seed: of the splits, of the draw of examples and of the probes.
 
     Raises:
-        As `curvature`; UsageError also where models differ in structure or preprocessing.
+        UsageError: as `curvature`, and where models differ in structure or preprocessing.
     """
     options = _Options(probes, iterations, tolerance, broadening, seed, precision)
     if not models:

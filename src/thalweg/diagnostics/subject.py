@@ -12,9 +12,11 @@ import numpy as np
 from thalweg.data import Dataset, Split, check_trainable, load
 from thalweg.data.dataset import match_classes, match_features
 from thalweg.data.splits import join, split_dataset
+from thalweg.diagnostics.case import Case
 from thalweg.errors import DataError, UsageError
 from thalweg.extraction import view
 from thalweg.fitted import FittedModel
+from thalweg.paths.weightings import name_of, weighting
 from thalweg.recipe import Recipe
 from thalweg.run import Run
 from thalweg.search import dimensions
@@ -24,10 +26,32 @@ __all__ = ["Subject", "check_smooth", "drawn", "subject"]
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """A model and a split whose features are those that the model itself takes (extracted, not yet preprocessed)."""
+    """A model and a split whose features are those that the model itself takes (extracted, not yet preprocessed).
+
+    ``epochs`` is for how many the model was trained, where a run tells: as many as its winner kept. None: all of its
+    recipe's.
+    """
 
     model: FittedModel
     split: Split
+    epochs: int | None = None
+
+    @property
+    def work(self) -> float:
+        """Multiplications and additions, counted in pairs, in the scores of all examples.
+
+        Of a linear model that is examples × weights.
+        """
+        shown = jax.ShapeDtypeStruct((1, *self.split.features.shape[1:]), np.float32)
+        model = self.model.recipe.model
+
+        def scores(params: Any, state: Any, x: Any) -> Any:
+            return model.apply(params, state, x, key=None, training=False)[0]
+
+        found = jax.jit(scores).lower(self.model.params, self.model.model_state, shown).cost_analysis()
+        known = found.get("flops", 0.0) if isinstance(found, dict) else 0.0
+        weights = sum(np.size(leaf) for leaf in jax.tree.leaves(self.model.params))
+        return len(self.split) * max(known / 2, float(weights))
 
 
 def subject(
@@ -37,10 +61,11 @@ def subject(
     """Return what is to be examined.
 
     Args:
-        source: a `FittedModel`; a `Run` (its winner, on the examples that it was trained on); or a `Recipe`
-            without ranges (at the weights that its seed draws).
+        source: a `FittedModel`; a `Run` (its winner, on the examples that it was trained on); a `Case` (its model, on
+            its splits); a `Recipe` without ranges (at the weights that its seed draws); or what this function returned.
         data: a `Split` as it stands, or whatever `load` reads, whose training examples are then those that
-            `sweep` would take with this seed. A `Run` cuts its data as it did.
+            `sweep` would take with this seed. A `Run` cuts its data as it did. A `Case` and a `Subject` have theirs:
+            None.
         point: a tree of weights to take the place of the model's.
         preprocessing: of a recipe's data; a model brings its own.
         seed: of the splits, and of the draw where ``examples`` is less than all.
@@ -48,7 +73,11 @@ def subject(
 
     Raises UsageError and DataError where these do not go together.
     """
-    if isinstance(source, Run):
+    if isinstance(source, (Case, Subject)):
+        if data is not None:
+            raise UsageError(f"a {type(source).__name__} holds its examples: give None as the data")
+        found = _of_case(source) if isinstance(source, Case) else source
+    elif isinstance(source, Run):
         found = _of_run(source, data)
     elif isinstance(source, FittedModel):
         found = _of_model(source, data, seed)
@@ -78,11 +107,34 @@ def _of_run(run: Run, data: Any) -> Subject:
         raise DataError(f"{loaded.name} is not the data of the run, {run.data.name}: give the data it was trained on")
     asked = run.settings
     dataset = split_dataset(loaded, validation=asked["validation"], test=asked["test"], seed=asked["seed"])
+    return _of_splits(run, run.model, dataset)
+
+
+def _of_splits(run: Run, model: FittedModel, dataset: Dataset) -> Subject:
+    """A run's winner on the examples that it was trained on: with those of the validation split after a refit."""
     split = dataset.train
     if run.refitted:
         assert dataset.validation is not None
         split = join(split, dataset.validation)
-    return Subject(run.model, _seen(run.model, split))
+    return Subject(model, _seen(model, split), None if run.best is None else run.best.kept_epoch)
+
+
+def _of_case(case: Case) -> Subject:
+    if case.data is None:
+        raise DataError(f"{case.why_no_data}: give the data, which the objective is a mean over")
+    if case.model is None:
+        raise UsageError("there are no weights to look at: of a run only those of the selected trial are kept")
+    if case.path is None:
+        assert case.sweep is not None
+        return _of_splits(case.sweep, case.model, case.data)
+    chosen, split = case.path.best or case.path.solutions[0], case.data.train
+    given = {name_of(value): value for value in case.path.settings["class_weights"]}[chosen.class_weight]
+    if given is not None:
+        assert split.labels is not None
+        every = np.ones(len(split), bool)
+        weights = weighting(split.labels, split.weights, given, case.classes, every)
+        split = dataclasses.replace(split, weights=weights * len(split))  # of mean 1
+    return Subject(case.model, _seen(case.model, split))
 
 
 def _of_model(model: FittedModel, data: Any, seed: int) -> Subject:

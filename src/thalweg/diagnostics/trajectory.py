@@ -13,6 +13,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from thalweg.data import Split
+from thalweg.diagnostics.case import Case
 from thalweg.diagnostics.objective import chunk_rows, flat, stack_models, values
 from thalweg.diagnostics.subject import Subject, drawn, subject
 from thalweg.errors import DivergedError, UsageError
@@ -20,7 +21,6 @@ from thalweg.fields import check_integer, check_number
 from thalweg.fitted import FittedModel
 from thalweg.optimizers import RandomSearch
 from thalweg.recipe import bind
-from thalweg.run import Run
 from thalweg.training import Settings, TrialRecord
 from thalweg.training.cohort import group
 from thalweg.training.cohort_run import CohortRun
@@ -81,24 +81,25 @@ def trajectory(source: Any, data: Any, *, preprocessing: str | None = "auto", se
 
     Args:
         source: a `Recipe` without ranges, or a `Run`, whose selected recipe is trained again on the same examples
-            for as many epochs as it kept.
-        data: as `curvature` takes it; for a run, the data that it was made on.
+            for as many epochs as it kept. A `Case` of such a run serves too.
+        data: as `curvature` takes it; for a run, the data that it was made on; for a case, None.
         preprocessing: of a recipe's data.
         seed: of the splits.
 
     Raises:
-        UsageError: ranges in the recipe, random search (it has no path), a `FittedModel` (nor has that).
+        UsageError: ranges in the recipe, random search (it has no path), a `FittedModel` or a path (nor have those).
         DivergedError: the training diverged.
     """
     if isinstance(source, FittedModel):
         raise UsageError("trajectory: a fitted model does not hold its way there; give its recipe, or the run")
+    if isinstance(source, Case) and source.path is not None:
+        raise UsageError("trajectory: a path's solver jumps to its optima, it takes no way; give a sweep's run")
     seen = subject(source, data, preprocessing=preprocessing, seed=seed)
     recipe = seen.model.recipe
     if isinstance(recipe.optimizer, RandomSearch):
         raise UsageError("trajectory: random search jumps, it takes no way; give another optimizer")
     check_together(recipe, seen.split.features.shape[1:])
-    best = source.best if isinstance(source, Run) else None
-    return _trained(seen, recipe.epochs if best is None else best.kept_epoch)
+    return _trained(seen, recipe.epochs if seen.epochs is None else seen.epochs)
 
 
 def _trained(seen: Subject, epochs: int) -> Trajectory:

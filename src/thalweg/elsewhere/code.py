@@ -18,6 +18,7 @@ FRAMEWORKS: Mapping[str, Callable[[Setting], str]] = {
     "optax": optax_script,
     "keras": keras_script,
 }
+"""The frameworks for which a recipe can be written as a script, and what writes it."""
 
 
 def code(

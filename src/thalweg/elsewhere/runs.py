@@ -15,6 +15,7 @@ from thalweg.fitted import FittedModel
 __all__ = ["KINDS", "code_files", "code_of_run"]
 
 KINDS = (*FRAMEWORKS, "sklearn")
+"""What a run's training can be written for; `sklearn` for paths."""
 
 
 def code_of_run(record: Mapping[str, Any], model: FittedModel, to: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 from typing import Any
 
@@ -99,7 +100,8 @@ class PathClassifier(Classifier):
         )  # fmt: skip
         if found.model is None:
             raise DataError("; ".join(found.messages) or "the path chose no solution")
-        self.path_, self.model_ = found, found.model
+        self.model_ = found.model
+        self.path_ = dataclasses.replace(found, dataset=None)  # a fitted estimator does not carry its examples about
         best = found.solutions[0] if found.best is None else found.best
         self.status_ = best.status
         if best.status != "converged":

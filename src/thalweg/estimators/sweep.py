@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -86,7 +87,8 @@ class SweepClassifier(Classifier):
         best = run.best
         assert best is not None
         assert run.model is not None
-        self.run_, self.trials_, self.model_ = run, run.trials, run.model
+        self.trials_, self.model_ = run.trials, run.model
+        self.run_ = dataclasses.replace(run, dataset=None)  # a fitted estimator does not carry its examples about
         self.best_index_, self.best_score_ = best.number, best.validation_accuracy
         self.cv_results_ = self._results()
         self.best_estimator_ = self._estimator(best)

@@ -20,6 +20,7 @@ from thalweg.fields import check_integer, is_open
 __all__ = ["Chain", "Features", "Progress", "Shape", "State", "check_whole"]
 
 Progress: TypeAlias = Callable[[int, int], None]
+"""What is called as images are worked through, with (images done, images in all)."""
 State: TypeAlias = dict[str, np.ndarray]
 Shape: TypeAlias = tuple[int, ...]
 

@@ -21,9 +21,10 @@ class Linear(eqx.Module):
     Parameters are ``{"weight": (classes, features), "bias": (classes,)}``; inputs of
     any shape are flattened. Weights start at ``scale × N(0, 1)`` and biases at 0.
 
-    scale: default 1e-4, so small that the first loss is ln C for softmax and C − 1
-    for the hinge; 0 starts at zero, where both losses are convex anyway.
-    bias: whether there is a b.
+    Arguments:
+        scale: default 1e-4, so small that the first loss is ln C for softmax and C − 1
+            for the hinge; 0 starts at zero, where both losses are convex anyway.
+        bias: whether there is a b.
     """
 
     scale: Number = 1e-4

@@ -18,6 +18,7 @@ from thalweg.neighbors.reduction import SAMPLE, choose_basis
 __all__ = ["STORAGES", "NearestNeighbors", "Progress"]
 
 Progress: TypeAlias = Callable[[int, int], None]
+"""What is called as queries are answered, with (queries done, queries in all)."""
 
 STORAGES = ("uint8", "float16", "float32", "float64")
 _FEW = 1024  # so many rows are compared with every query outright: there is no summary, and nothing to compile

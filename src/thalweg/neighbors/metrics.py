@@ -9,6 +9,7 @@ import numpy as np
 __all__ = ["METRICS", "distances", "finished"]
 
 METRICS = ("l1", "l2", "cosine")
+"""The distances: sum of absolute differences, Euclidean, 1 − cosine of the angle."""
 _CHUNK = 1 << 18  # numbers at a time: their differences stay in a core's cache
 _WHOLE = 1 << 24  # float32 counts exactly this far
 _SEGMENT = 256  # squares of uint8 differences that add up to less than 2²⁴

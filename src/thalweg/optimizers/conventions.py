@@ -23,6 +23,7 @@ from thalweg.fields import Number, check_option, is_open
 __all__ = ["CONVENTIONS", "Convention", "convention_of", "rows_of", "with_defaults"]
 
 CONVENTIONS = ("thalweg", "torch", "optax", "keras")
+"""Whose exact sequence of updates an optimizer follows."""
 OPTIONAL = frozenset({"momentum", "dampening", "weight_decay"})
 
 

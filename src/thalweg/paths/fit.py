@@ -127,6 +127,7 @@ def path(
             preprocessing=seen.preprocessing,
             interrupted=stop.requested or found.failure is not None,
             versions=run_versions(),
+            dataset=dataset,
         )
         if found.failure is not None:
             _hand_over(result, found.failure)

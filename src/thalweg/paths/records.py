@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from thalweg.artifacts.path_folder import save_path
+from thalweg.data.dataset import Dataset
 from thalweg.data.preprocessing import Preprocessing
 from thalweg.fitted import FittedModel, Score
 from thalweg.losses import Hinge, Softmax
@@ -124,7 +125,7 @@ class Path:
     weighting in turn, and act on the features that ``preprocessing`` makes. ``choice``,
     ``model`` (the chosen solution, fitted on all training examples) and ``test`` (its only score on the test
     split) are None without folds, and after an interruption. The model's own preprocessing also takes out offsets that
-    would cost its float32 scores their digits.
+    would cost its float32 scores their digits. ``dataset`` is the data as the path cut it; a run folder does not hold it.
     """
 
     solutions: tuple[PathSolution, ...]
@@ -139,6 +140,7 @@ class Path:
     model: FittedModel | None = None
     test: Score | None = None
     versions: dict[str, str] = field(default_factory=dict)
+    dataset: Dataset | None = field(default=None, repr=False, compare=False)
 
     @property
     def best(self) -> PathSolution | None:
@@ -162,6 +164,14 @@ class Path:
             counts[solution.status] = counts.get(solution.status, 0) + 1
         return counts
 
-    def save(self, folder: str | FilePath, *, overwrite: bool = False) -> FilePath:
-        """Write the run folder; see `artifacts.path_folder`. Returns its path."""
-        return save_path(self, folder, overwrite=overwrite)
+    def save(self, folder: str | FilePath, *, overwrite: bool = False, report: bool = True) -> FilePath:
+        """Write the run folder (see `artifacts.path_folder`), then its ``report.html``. Returns its path.
+
+        ``report=False`` leaves the report out, and ``thalweg report`` writes it later.
+        """
+        place = save_path(self, folder, overwrite=overwrite)
+        if report:
+            from thalweg.report.write import write_report  # here, since a report reads paths
+
+            write_report(self, place)
+        return place

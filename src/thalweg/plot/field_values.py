@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 import jax
@@ -12,6 +12,7 @@ import numpy as np
 
 from thalweg.errors import UsageError
 from thalweg.landscapes import Landscape
+from thalweg.landscapes.known import title_of
 from thalweg.precision import double
 
 __all__ = ["Bounds", "FieldRecord", "Function", "Source", "field_record"]
@@ -232,10 +233,7 @@ def _finite_values(
 
 
 def _title(f: Any) -> str:
-    if not isinstance(f, Landscape):
-        name = getattr(f, "__name__", type(f).__name__)
-        return "f" if name == "<lambda>" else str(name)
-    names: list[str] = [one.name for one in fields(f)] if is_dataclass(f) else []
-    values = (getattr(f, name) for name in names)
-    shown = (f"{value:g}" if isinstance(value, float) else str(value) for value in values)
-    return ", ".join([f.name, *(f"{name} = {value}" for name, value in zip(names, shown, strict=True))])
+    if isinstance(f, Landscape):
+        return title_of(f)
+    name = getattr(f, "__name__", type(f).__name__)
+    return "f" if name == "<lambda>" else str(name)

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from thalweg.landscapes.known import title_of
 from thalweg.landscapes.records import STATUSES, Race
 from thalweg.plot.names import fitting, inches, literal
 from thalweg.plot.race_panel import backdrop, checked_start, last_step, look, plain
@@ -48,7 +49,7 @@ def race_curves(record: Race, *, start: int = 0, dark: bool = False) -> Figure:
     else:
         _plain_curves(left, record, start, theme)
         _log_curves(right, record, start, record.gradient_norms, "gradient's norm |∇f|", theme)
-    figure.suptitle(plain(record.landscape.name))
+    figure.suptitle(plain(title_of(record.landscape)))
     _legend(figure, record, start, theme)
     return theme.dress(figure)
 

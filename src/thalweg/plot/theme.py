@@ -8,10 +8,10 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from thalweg.palette import DARK, LIGHT, Palette
+
 __all__ = ["LINES", "Theme", "themed"]
 
-# Okabe and Ito's palette without its yellow, too pale on white; black stands first and becomes the ink.
-_PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 # Told apart without colour: line i takes style and marker i of these.
 LINES: tuple[tuple[str, str], ...] = (
     ("-", "o"), ("--", "s"), ("-.", "^"), (":", "D"), ((0, (5, 1, 1, 1, 1, 1)), "v"), ((0, (8, 2)), "P"),
@@ -19,18 +19,8 @@ LINES: tuple[tuple[str, str], ...] = (
 
 
 @dataclass(frozen=True)
-class Theme:
-    """Colours of a figure: paper, ink, faint lines, and one for each of several things shown at once."""
-
-    paper: str
-    ink: str
-    faint: str
-    alarm: str
-    palette: tuple[str, ...]
-
-    def colour(self, place: int) -> str:
-        """Return the colour of the thing at a place; they repeat, so give it a style of `LINES` too."""
-        return self.palette[place % len(self.palette)]
+class Theme(Palette):
+    """The colours of a figure; things shown at once have a style of `LINES` too."""
 
     def dress(self, figure: Figure) -> Figure:
         """Give paper and ink to a finished figure, its axes, texts and legends. Returns it."""
@@ -61,10 +51,7 @@ class Theme:
             text.set_color(self.ink)
 
 
-_LIGHT = Theme("#ffffff", "#1f2328", "#c4c9cf", "#c23b22", _PALETTE)
-_DARK = Theme(
-    "#14171a", "#e6e8ea", "#4a5058", "#ff8f7a", ("#56B4E9", "#E69F00", "#2ec48d", "#e39ac4", "#F0E442", "#ff9d5c")
-)
+_LIGHT, _DARK = Theme(**vars(LIGHT)), Theme(**vars(DARK))
 
 
 def themed(dark: bool = False) -> Theme:

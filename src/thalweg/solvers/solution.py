@@ -14,7 +14,6 @@ INTERRUPTED = "interrupted"
 NO_OPTIMUM = "no optimum"
 NOT_FINITE = "not finite"
 
-# Each status in words, with the remedy.
 STATUSES = {
     CONVERGED: "the bound, or without one the gradient, is within the tolerance",
     ITERATION_LIMIT: "the iterations ran out before the tolerance was reached: allow more, or a larger tolerance",
@@ -29,6 +28,7 @@ STATUSES = {
     INTERRUPTED: "the work was stopped before the tolerance was reached",
     NOT_FINITE: "the value or its gradient is NaN or infinite: mend the function, its data or the starting point",
 }
+"""Each status of a solution in words, with the remedy."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,7 +19,7 @@ def check_tracker(tracker: Any) -> None:
 
     It is given small runs to write, wherever it writes to: give it a temporary
     folder. It must take every run below with one object, one after another, change
-    nothing of what it is told, and return nothing:
+    nothing of what it is told, and return nothing; ``ended`` is called where it has one:
 
     - three trials, of which one ends early, one diverges (with NaN and infinite metrics), and one never trains;
       names, settings and messages of any letters; hyperparameters that are numbers, words, flags or missing;
@@ -46,6 +46,8 @@ def _whole_run(tracker: Any) -> None:
         1: TrialEnd("diverged", "the loss left the finite numbers", 2),
         2: TrialEnd("interrupted", "interrupted after 0 of 3 epochs", 0),
     }
+    if hasattr(tracker, "ended"):
+        _call(tracker, "ended", lambda: tracker.ended(MappingProxyType({number: ends[number] for number in (0, 1)})))
     found = {"test_accuracy": 0.75, "best_validation_accuracy": 0.8, "seconds": 1.5}
     result = RunEnd(MappingProxyType(ends), 0, MappingProxyType(found), messages=("rung 1: ½ go on", "$x$ <b>"))
     _call(tracker, "end", lambda: tracker.end(result))

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
+
+if TYPE_CHECKING:
+    from thalweg.paths import Path
+    from thalweg.run import Run
 
 __all__ = ["EpochMetrics", "RunEnd", "RunStart", "Tracker", "TrialEnd", "TrialStart"]
 
-EpochMetrics: TypeAlias = Mapping[int, Mapping[str, float]]  # trial → metric → value
+EpochMetrics: TypeAlias = Mapping[int, Mapping[str, float]]
+"""An epoch's numbers: trial → metric → value."""
 
 
 @dataclass(frozen=True)
@@ -28,12 +33,16 @@ class RunStart:
         data: the data set's name.
         settings: of the whole run, by name: seed, splits, selection and the like.
         trials: all of them, in order of their numbers.
+        run: the sweep as a `Run` before it trains: every trial with its recipe, an empty history and the status
+            "training" (`training.status.TRAINING`); nothing selected. What is told later can be filled in, for
+            whoever draws runs. None where nothing is known before the result, as with a path.
     """
 
     name: str
     data: str
     settings: Mapping[str, Any]
     trials: tuple[TrialStart, ...]
+    run: Run | None = None
 
     def label(self, number: int) -> str:
         """What a trial is called: ``trial-007``, with as many digits as sort by name."""
@@ -50,11 +59,15 @@ class RunStart:
 
 @dataclass(frozen=True)
 class TrialEnd:
-    """How a trial ended: its status (`training.STATUSES`), the reason in words, the epoch that it kept (from 1)."""
+    """How a trial ended: its status (`training.STATUSES`), the reason in words, the epoch that it kept (from 1).
+
+    ``at`` is the step, rung or epoch of `training.Status.at`, None where it has none.
+    """
 
     status: str
     reason: str
     kept_epoch: int
+    at: int | None = None
 
 
 @dataclass(frozen=True)
@@ -70,6 +83,7 @@ class RunEnd:
         interrupted: by Ctrl-C.
         error: why it failed, None where it did not.
         messages: what the run had to say.
+        run: the result itself, a `Run` or a path, None where an error left none.
     """
 
     trials: Mapping[int, TrialEnd] = field(default_factory=dict)
@@ -78,6 +92,7 @@ class RunEnd:
     interrupted: bool = False
     error: str | None = None
     messages: tuple[str, ...] = ()
+    run: Run | Path | None = None
 
 
 @runtime_checkable
@@ -92,6 +107,10 @@ class Tracker(Protocol):
     A tracker whose ``epoch`` or ``end`` raises is heard no more and the run goes on; its
     ``end`` is still called after a failed ``epoch``, to let it close what it opened.
     One object may track several runs, one after another.
+
+    A tracker that has a fourth method, ``ended(trials)``, is told of trials as they end, by number as a `TrialEnd`:
+    after the epoch in which they diverged or stopped early, at the rung that pruned them, after their last epoch.
+    What it raises is treated as ``epoch``'s.
 
     >>> class Printer:
     ...     def begin(self, run):

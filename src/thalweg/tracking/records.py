@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from thalweg.recipe import Recipe
 from thalweg.recipe_files import flatten, kind_of
 from thalweg.tracking.base import RunEnd, RunStart, TrialEnd, TrialStart
 
@@ -14,8 +12,9 @@ if TYPE_CHECKING:
     from thalweg.fitted import Score
     from thalweg.paths import Path
     from thalweg.run import Run
+    from thalweg.training import Status
 
-__all__ = ["path_end", "path_metrics", "path_start", "run_end", "run_name", "sweep_start"]
+__all__ = ["path_end", "path_metrics", "path_start", "run_end", "run_name", "sweep_start", "trial_end"]
 
 
 def run_name(data: str) -> str:
@@ -23,10 +22,15 @@ def run_name(data: str) -> str:
     return f"{data}-{datetime.now():%Y%m%d-%H%M%S}"
 
 
-def sweep_start(data: str, recipes: Sequence[Recipe], settings: Mapping[str, Any]) -> RunStart:
-    """Describe a sweep before it trains."""
-    trials = tuple(TrialStart(number, flatten(recipe)) for number, recipe in enumerate(recipes))
-    return RunStart(run_name(data), data, dict(settings), trials)
+def sweep_start(run: Run) -> RunStart:
+    """Describe a sweep before it trains: ``run`` holds its trials, with nothing in them yet."""
+    trials = tuple(TrialStart(trial.number, flatten(trial.recipe)) for trial in run.trials)
+    return RunStart(run_name(run.data.name), run.data.name, dict(run.settings), trials, run)
+
+
+def trial_end(status: Status, kept_epoch: int) -> TrialEnd:
+    """Describe how a trial ended."""
+    return TrialEnd(status.name, status.reason, kept_epoch, status.at)
 
 
 def run_end(run: Run) -> RunEnd:
@@ -36,11 +40,12 @@ def run_end(run: Run) -> RunEnd:
         metrics["best_validation_accuracy"] = run.best.validation_accuracy
         metrics["best_validation_loss"] = run.best.validation_loss
     return RunEnd(
-        trials={t.number: TrialEnd(t.status.name, t.status.reason, t.kept_epoch) for t in run.trials},
+        trials={t.number: trial_end(t.status, t.kept_epoch) for t in run.trials},
         best=None if run.best is None else run.best.number,
         metrics=metrics | _test_metrics(run.test),
         interrupted=run.interrupted,
         messages=run.messages,
+        run=run,
     )
 
 
@@ -90,4 +95,5 @@ def path_end(path: Path) -> RunEnd:
         metrics=metrics | _test_metrics(path.test),
         interrupted=path.interrupted,
         messages=path.messages,
+        run=path,
     )

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from thalweg.errors import ThalwegError, UsageError
 from thalweg.tracking.base import EpochMetrics, RunEnd, RunStart, Tracker
-from thalweg.tracking.records import path_end, path_metrics, path_start, run_end
+from thalweg.tracking.records import path_end, path_metrics, path_start, run_end, trial_end
 
 if TYPE_CHECKING:
     from thalweg.paths import Path
     from thalweg.run import Run
+    from thalweg.training import Status
 
 __all__ = ["Tracking", "check_trackers", "track_path"]
 
@@ -69,17 +70,30 @@ class Tracking:
 
     def epoch(self, epoch: int, metrics: EpochMetrics) -> list[str]:
         """Tell all trackers of an epoch; return a message for each that failed at it."""
+        return self._tell(lambda tracker: tracker.epoch(epoch, metrics), f"at epoch {epoch}")
+
+    def ended(self, trials: Mapping[int, tuple[Status, int]]) -> list[str]:
+        """Tell those trackers that have a method for it of trials that ended: status and kept epoch by number."""
+        told = {number: trial_end(status, kept) for number, (status, kept) in trials.items()}
+
+        def tell(tracker: Tracker) -> None:
+            if (ended := getattr(tracker, "ended", None)) is not None:
+                ended(told)
+
+        return self._tell(tell, "at the end of a trial")
+
+    def _tell(self, tell: Callable[[Tracker], None], when: str) -> list[str]:
         messages = []
         for place, tracker in enumerate(self._begun):
             if place in self._failed:
                 continue
             try:
-                tracker.epoch(epoch, metrics)
+                tell(tracker)
             except Exception as error:  # of a third party's making: whatever it is, the training must go on
                 self._failed.add(place)
                 messages.append(
-                    f"the tracker {type(tracker).__name__} failed at epoch {epoch} and is told no more; the run goes "
-                    f"on: {_in_words(error)}"
+                    f"the tracker {type(tracker).__name__} failed {when} and is told no more; the run goes on: "
+                    f"{_in_words(error)}"
                 )
         return messages
 

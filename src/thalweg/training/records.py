@@ -12,7 +12,6 @@ from thalweg.training.status import Status
 
 __all__ = ["METRICS", "Progress", "Snapshot", "TrialRecord"]
 
-# Every metric of a trial, one number an epoch, and what it is.
 METRICS = {
     "data_loss": "mean data loss over the epoch's minibatches, each at the weights it met",
     "penalty": "strength × R(W) at the epoch's end",
@@ -23,6 +22,7 @@ METRICS = {
     "weight_norm": "norm of the weights, biases left out, at the epoch's end",
     "update_ratio": "norm of the last step's change over the norm of the weights it changed",
 }
+"""Every metric of a trial, one number an epoch, and what it is."""
 
 
 @dataclass
@@ -73,3 +73,4 @@ class Snapshot:
 
 
 Progress = Callable[[Snapshot], None]
+"""What is called after every epoch, with the trials' state at that moment."""

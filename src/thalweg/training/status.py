@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["COMPLETED", "DIVERGED", "INTERRUPTED", "PRUNED", "STATUSES", "STOPPED", "Status"]
+__all__ = ["COMPLETED", "DIVERGED", "INTERRUPTED", "PRUNED", "STATUSES", "STOPPED", "TRAINING", "Status"]
 
 COMPLETED = "completed"
 DIVERGED = "diverged"
@@ -12,6 +12,8 @@ PRUNED = "pruned"
 STOPPED = "stopped early"
 INTERRUPTED = "interrupted"
 STATUSES = (COMPLETED, STOPPED, PRUNED, DIVERGED, INTERRUPTED)
+"""How a trial may end, in words."""
+TRAINING = "training"  # no end, so none of STATUSES: a trial of a run that goes on, never in a saved one
 
 
 @dataclass(frozen=True)
@@ -19,7 +21,7 @@ class Status:
     """A trial's status: its name, where it came about, and the reason in words.
 
     ``at`` is the step for a diverged trial, the rung for a pruned one, the
-    epoch for one that stopped early or was interrupted, None where completed.
+    epoch for one that stopped early, was interrupted or still trains, None where completed.
     """
 
     name: str
@@ -30,6 +32,12 @@ class Status:
     def finished(self) -> bool:
         """True where training ran to an end of its own: such a trial may be selected."""
         return self.name in (COMPLETED, STOPPED)
+
+    @classmethod
+    def training(cls, epoch: int, epochs: int) -> Status:
+        """Of a trial that has trained ``epoch`` epochs so far: 0 where it waits for its first."""
+        so_far = f"trained {epoch} of {epochs} epochs so far" if epoch else f"waits for the first of {epochs} epochs"
+        return cls(TRAINING, epoch, so_far)
 
     @classmethod
     def completed(cls, epochs: int) -> Status:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Protocol
 
 import jax.numpy as jnp
 import numpy as np
@@ -28,8 +28,15 @@ from thalweg.training.status import DIVERGED, PRUNED, Status
 
 __all__ = ["Outcome", "Watch", "examples_of", "scaled_weights", "train"]
 
-# Told of each epoch and the metrics of the trials that trained in it; returns messages, mostly none.
-Watch: TypeAlias = Callable[[int, Mapping[int, Mapping[str, float]]], Sequence[str]]
+
+class Watch(Protocol):
+    """Told of the training as it goes; its methods return messages, mostly none."""
+
+    def epoch(self, epoch: int, metrics: Mapping[int, Mapping[str, float]]) -> Sequence[str]:
+        """Hear of an epoch, and of the metrics of the trials that trained in it."""
+
+    def ended(self, trials: Mapping[int, tuple[Status, int]]) -> Sequence[str]:
+        """Hear of trials that ended: the status and kept epoch of each by number."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +87,7 @@ def train(
     Without halving the cohorts run one after another; with it, all run to a
     rung before any goes on. Ctrl-C is answered at the end of an epoch: trials
     that were still training are marked as interrupted. ``stop`` is for a caller
-    that listens for Ctrl-C over more than the training; ``watch`` hears of every epoch.
+    that listens for Ctrl-C over more than the training; ``watch`` hears of every epoch and every end of a trial.
     """
     for recipe in recipes:
         check_together(recipe, inputs[recipe.features].training.features.shape[1:])
@@ -140,6 +147,7 @@ class _Sweep:
         self.watch = watch
         self.work = sum(recipe.epochs for recipe in recipes)
         self.runs: list[CohortRun] = []
+        self.ended: set[int] = set()  # trials of whose end the watch was told
         seen = [inputs[cohort.recipe.features] for cohort in self.cohorts]
         plans = plan(self.cohorts, seen, classes, settings)
         for cohort, given, planned in zip(self.cohorts, seen, plans, strict=True):
@@ -177,6 +185,7 @@ class _Sweep:
             run.finish()
             run.release()
             self._report()
+            self._tell_ended()
 
     def _prune(self, halving: Halving, rung: int, runs: Sequence[CohortRun]) -> None:
         """Rank the live recipes of the runs, each by the mean over its seeds, and drop all but the best.
@@ -203,6 +212,7 @@ class _Sweep:
                 run.prune(place, Status.pruned(rung, run.done_epochs, accuracy, count, len(groups)))
         for run in runs:
             run.settle()
+        self._tell_ended()
         going = sum(int(run.live.sum()) for run in runs)
         self._say(f"rung {rung}: {going} of {len(live)} trials go on")
 
@@ -212,8 +222,19 @@ class _Sweep:
             return
         histories = {number: self.records[number].history for number in trained}
         metrics = {n: {name: values[-1] for name, values in history.items()} for n, history in histories.items()}
-        for message in self.watch(epoch, metrics):
+        for message in self.watch.epoch(epoch, metrics):
             self._say(message)
+        self._tell_ended()
+
+    def _tell_ended(self) -> None:
+        """Tell whoever watches of the trials that ended since the last time."""
+        if self.watch is None:
+            return
+        new = {n: (r.status, r.kept_epoch) for n, r in enumerate(self.records) if r.status and n not in self.ended}
+        if new:
+            self.ended.update(new)
+            for message in self.watch.ended(new):
+                self._say(message)
 
     def _diverged(self, number: int) -> bool:
         status = self.records[number].status

@@ -17,6 +17,8 @@ const SLIDERS = {
   newton: [RATE],
 };
 
+for (const id of ["live", "theme"]) byId(id).hidden = false; // they do nothing without this script
+
 const own = data.landscapes.findIndex((one) => one.own);
 const state = {
   mode: data.recorded ? "recorded" : "live",

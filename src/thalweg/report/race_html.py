@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from importlib import resources
 from typing import Any
@@ -14,10 +15,12 @@ import jinja2
 import numpy as np
 from markupsafe import Markup
 
-from thalweg import landscapes
+from thalweg.errors import DataError
 from thalweg.landscapes import Landscape, Noisy, Quadratic, usual_start
+from thalweg.landscapes.known import BUILT_IN, Sampled, beneath, is_built_in, title_of
 from thalweg.landscapes.records import STATUSES, Race
 from thalweg.landscapes.starts import REACH, frame_of
+from thalweg.landscapes.verdict import RaceRow, race_rows, race_sentence
 from thalweg.plot.race_panel import backdrop, checked_start, last_step
 from thalweg.plot.theme import themed
 from thalweg.report.race_racers import live_racers
@@ -42,14 +45,17 @@ _RATES: dict[str, tuple[float, ...]] = {
 }
 
 
-def race_page(record: Race, *, start: int = 0, racers: Sequence[Any] | None = None) -> str:
+def race_page(
+    record: Race, *, start: int = 0, racers: Sequence[Any] | None = None, settings: Mapping[str, Any] | None = None
+) -> str:
     """Return an interactive page of a race, as the text of one HTML file.
 
     It opens with the recorded race. Once one drags the start, or changes a rate, it runs SGD, momentum, Nesterov,
     AdaGrad, RMSProp and Adam itself, by the formulas of `thalweg.optimizers` in double precision, on any of the
     built-in landscapes; and "Newton, plain", x ← x − αH⁻¹g, which unlike `solvers.Newton` has no line search and is
     drawn to saddles. Noise there is drawn in the page: other draws than the recorded race's. The file asks no
-    host for anything, and its Content-Security-Policy forbids it to: it can be mailed, and opened from a disk.
+    host for anything, and its Content-Security-Policy forbids it to: it can be mailed, and opened from a disk. What
+    the race found stands in it as a sentence and a table too, over all starts, which need no script.
 
     Args:
         record: a race; one of its starts is shown. On a landscape that is not built in the page shows the
@@ -57,16 +63,24 @@ def race_page(record: Race, *, start: int = 0, racers: Sequence[Any] | None = No
         start: which start, 0 for the first.
         racers: the optimizers of the race, in order. Those that the page can run (SGD, AdaGrad, RMSProp, Adam, at
             a constant rate) then begin with their own numbers. By default the page brings its own seven.
+        settings: those that `artifacts.race_folder.save_race` keeps: the page tells ``rates``, how these were chosen.
 
     Raises:
         UsageError: no such start, or a landscape whose values are not finite within its bounds.
+        DataError: the start lies outside the values that a race folder keeps of a function.
     """
     start = checked_start(record, start)
+    _check_known(record, start)
     content = json.dumps(_content(record, start, racers), separators=(",", ":"), allow_nan=False)
     script, css = "\n".join(_text(name) for name in _SCRIPTS), _text("race.css")
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     page: str = environment.from_string(_text("race.html")).render(
-        title=record.landscape.name,
+        title=title_of(record.landscape),
+        sentence=race_sentence(record, racers),
+        messages=record.messages,
+        rates=str((settings or {}).get("rates", "")),
+        several=len(record.starts) > 1,
+        table=_table(race_rows(record, racers)),
         reach=REACH,
         policy=(
             f"default-src 'none'; script-src '{_digest(script)}'; style-src '{_digest(css)}'; img-src data:; "
@@ -78,6 +92,46 @@ def race_page(record: Race, *, start: int = 0, racers: Sequence[Any] | None = No
         data=Markup(content.replace("<", "\\u003c")),
     )
     return page
+
+
+def _check_known(record: Race, start: int) -> None:
+    """Raise a DataError where the page's map would reach beyond the values that are known."""
+    ground = beneath(record.landscape)
+    if not isinstance(ground, Sampled):
+        return
+    x, y = record.positions[0, start, 0]
+    if not (ground.xs[0] <= x <= ground.xs[-1] and ground.ys[0] <= y <= ground.ys[-1]):
+        raise DataError(
+            f"start {start}, ({x:g}, {y:g}), lies outside the values that the race folder keeps of {ground.name}, "
+            "a function that no file can hold; show another start, or run the race again in Python"
+        )
+
+
+_COLUMNS = ("Optimizer", "Rate", "Steps", "Gradients", "Final value", "Distance", "Status")
+
+
+def _table(rows: Sequence[RaceRow]) -> dict[str, Any]:
+    """Return headings and cells, without the columns that are empty throughout."""
+    cells = [
+        (
+            row.name, _number(row.rate), _number(row.steps), _number(row.evaluations), _number(row.value),
+            _number(row.distance), row.status,
+        )
+        for row in rows
+    ]  # fmt: skip
+    kept = [place for place in range(len(_COLUMNS)) if any(line[place] for line in cells)]
+    return {
+        "columns": [_COLUMNS[place] for place in kept],
+        "rows": [[line[place] for place in kept] for line in cells],
+    }
+
+
+def _number(value: float | None) -> str:
+    """Return a number with three digits, or whole as it is: 4.95e−8, 500."""
+    if value is None:
+        return ""
+    text = f"{value:,.0f}" if value == int(value) and abs(value) < 1e6 else f"{value:.3g}"
+    return re.sub(r"e\+?(-?)0*", r"e\1", text).replace("-", "−")
 
 
 def _text(name: str) -> str:
@@ -103,20 +157,18 @@ def _content(record: Race, start: int, racers: Sequence[Any] | None) -> dict[str
 
 def _landscapes(record: Race, start: int) -> list[dict[str, Any]]:
     """Return the race's own landscape, then the other built-in ones with their defaults."""
-    beneath = record.landscape.landscape if isinstance(record.landscape, Noisy) else record.landscape
-    field = backdrop(record, start)
-    own = _landscape(beneath, field.name.split(", gradient noise")[0])
+    ground, field = beneath(record.landscape), backdrop(record, start)
+    own = _landscape(ground, title_of(ground))
     own |= {"own": True, "view": [[field.xs[0], field.xs[-1]], [field.ys[0], field.ys[-1]]]}
     if own["kind"] is None:
         places = [np.linspace(0, len(lines) - 1, _GRID).round().astype(int) for lines in (field.ys, field.xs)]
         own["grid"] = {"values": _short(field.values[np.ix_(*places)])}
-    others = [getattr(landscapes, kind)() for kind in _RATES if kind != own["kind"]]
+    others = [BUILT_IN[kind]() for kind in _RATES if kind != own["kind"]]
     return [own, *(_landscape(one, one.name) for one in others)]
 
 
 def _landscape(one: Landscape, title: str) -> dict[str, Any]:
-    kind = type(one).__name__
-    known = kind in _RATES and type(one) is getattr(landscapes, kind)
+    kind, known = type(one).__name__, is_built_in(one)
     minima = [list(map(float, minimum)) for minimum in one.minima]
     bounds = [list(map(float, ends)) for ends in one.bounds]
     return {

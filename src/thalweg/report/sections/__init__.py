@@ -1,0 +1,1 @@
+"""The sections of a report: records drawn as pictures, with a summary in words and a table under each."""

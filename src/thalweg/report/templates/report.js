@@ -1,0 +1,201 @@
+"use strict";
+(() => {
+  const all = (where, what) => Array.from(where.querySelectorAll(what));
+  const tip = document.getElementById("tip");
+  let pinned = null;
+
+  // ---- theme
+  const root = document.documentElement, theme = document.getElementById("theme");
+  const dark = () => root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+  const name = () => { theme.textContent = dark() ? "Light" : "Dark"; theme.setAttribute("aria-label", `Show in ${dark() ? "light" : "dark"} colours`); };
+  theme.hidden = false;
+  theme.addEventListener("click", () => { root.dataset.theme = dark() ? "light" : "dark"; name(); });
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", name);
+  name();
+
+  // ---- tables
+  const number = text => { const n = parseFloat(text.replace("−", "-")); return Number.isNaN(n) ? null : n; };
+  const words = new Intl.Collator(undefined, {numeric: true});
+  function sort(table, column, down) {
+    const body = table.tBodies[0], rows = Array.from(body.rows);
+    const keyed = rows.map((row, place) => { const text = row.cells[column].textContent.trim(); return {row, place, text, value: number(text)}; });
+    const numeric = keyed.every(one => one.text === "" || one.value !== null);
+    keyed.sort((a, b) => {
+      if ((a.text === "") !== (b.text === "")) return a.text === "" ? 1 : -1; // empty cells last, either way
+      const order = numeric ? (a.value ?? 0) - (b.value ?? 0) : words.compare(a.text, b.text);
+      return (down ? -order : order) || a.place - b.place;
+    });
+    body.append(...keyed.map(one => one.row));
+    all(table, "th").forEach((th, i) => i === column ? th.setAttribute("aria-sort", down ? "descending" : "ascending") : th.removeAttribute("aria-sort"));
+  }
+  // "adam", "rate>0.01" and "accuracy>=0.9" may stand side by side; all must hold.
+  function accepts(text, headings) {
+    const tests = text.toLowerCase().split(/\s+/).filter(Boolean).map(token => {
+      const found = /^(.+?)(<=|>=|<|>|=)(.+)$/.exec(token);
+      const place = found ? headings.findIndex(h => h.includes(found[1].replaceAll("_", " ")) || h.includes(found[1])) : -1;
+      if (place < 0) return row => row.textContent.toLowerCase().includes(token);
+      const limit = number(found[3]);
+      return row => {
+        const cell = row.cells[place].textContent.trim().toLowerCase(), value = number(cell);
+        if (found[2] === "=") return limit !== null && value !== null ? value === limit : cell === found[3];
+        if (value === null || limit === null) return false;
+        return found[2] === "<" ? value < limit : found[2] === ">" ? value > limit : found[2] === "<=" ? value <= limit : value >= limit;
+      };
+    });
+    return row => tests.every(test => test(row));
+  }
+  function filter(box) {
+    const table = box.querySelector("table"), input = box.querySelector("input"), select = box.querySelector("select");
+    const test = accepts(input.value, all(table, "th").map(th => th.textContent.trim().toLowerCase()));
+    const rows = Array.from(table.tBodies[0].rows);
+    let shown = 0;
+    for (const row of rows) {
+      row.hidden = !(test(row) && (!select || !select.value || row.dataset.state === select.value));
+      shown += row.hidden ? 0 : 1;
+    }
+    box.querySelector("output").textContent = shown === rows.length ? `${shown} rows` : `${shown} of ${rows.length} rows`;
+  }
+
+  // ---- one trial lit up in every picture and table
+  function light(trial, on) {
+    if (trial === null || trial === undefined) return;
+    all(document, `[data-trial="${CSS.escape(trial)}"]`).forEach(one => {
+      one.classList.toggle("lit", on);
+      if (on && one.matches("path")) one.parentNode.append(one);
+    });
+    document.body.classList.toggle("dimmed", on || pinned !== null);
+  }
+  let lit = null;
+  function point(trial) {
+    if (trial === lit) return;
+    if (lit !== null && lit !== pinned) light(lit, false);
+    lit = trial ?? null;
+    if (lit !== null) light(lit, true);
+  }
+  function pin(row) {
+    const trial = row.dataset.trial, was = pinned;
+    if (was !== null) { pinned = null; light(was, false); all(document, "tr.pinned").forEach(one => one.classList.remove("pinned")); }
+    if (trial !== was) { pinned = trial; light(trial, true); row.classList.add("pinned"); }
+  }
+
+  // ---- what a mark says
+  const places = new WeakMap();
+  function marks(plot) {
+    const box = plot.getBoundingClientRect(), known = places.get(plot);
+    if (known && known.width === box.width) return known.list;
+    const list = [];
+    for (const mark of all(plot, "[data-tip]")) {
+      if (mark.matches("path")) {
+        const stretch = mark.ownerSVGElement, view = stretch.viewBox.baseVal, at = stretch.getBoundingClientRect();
+        const numbers = mark.getAttribute("d").match(/-?\d+/g).map(Number);
+        const points = [];
+        for (let i = 0; i + 1 < numbers.length; i += 2) points.push([at.left - box.left + numbers[i] / view.width * at.width, at.top - box.top + numbers[i + 1] / view.height * at.height]);
+        list.push({mark, points});
+      } else {
+        const at = mark.getBoundingClientRect();
+        const filled = mark.matches("rect");
+        list.push({mark, points: [[at.left + at.width / 2 - box.left, at.top + at.height / 2 - box.top]], filled: filled && [at.left - box.left, at.top - box.top, at.right - box.left, at.bottom - box.top]});
+      }
+    }
+    places.set(plot, {width: box.width, list});
+    return list;
+  }
+  function nearest(plot, x, y) {
+    let best = null, least = 26 ** 2;
+    for (const one of marks(plot)) {
+      if (one.filled) { const [l, t, r, b] = one.filled; if (x >= l && x <= r && y >= t && y <= b) return {...one, at: one.points[0]}; continue; }
+      for (let i = 0; i < one.points.length; i++) {
+        const [px, py] = one.points[i];
+        let far = (px - x) ** 2 + (py - y) ** 2, at = [px, py];
+        if (i > 0) { // to the piece of line, not its ends alone
+          const [qx, qy] = one.points[i - 1], dx = px - qx, dy = py - qy, length = dx * dx + dy * dy;
+          const t = length ? Math.max(0, Math.min(1, ((x - qx) * dx + (y - qy) * dy) / length)) : 0;
+          const piece = (qx + t * dx - x) ** 2 + (qy + t * dy - y) ** 2;
+          if (piece < far) { far = piece; at = [qx + t * dx, qy + t * dy]; }
+        }
+        if (far < least) { least = far; best = {...one, at}; }
+      }
+    }
+    return best;
+  }
+  function show(plot, one) {
+    if (!one) { tip.hidden = true; point(pinned); return; }
+    const box = plot.getBoundingClientRect();
+    tip.textContent = one.mark.dataset.tip;
+    tip.hidden = false;
+    const size = tip.getBoundingClientRect();
+    tip.style.left = `${Math.max(4, Math.min(innerWidth - size.width - 4, box.left + one.at[0] + 12))}px`;
+    const above = box.top + one.at[1] - size.height - 10;
+    tip.style.top = `${above > 4 ? above : box.top + one.at[1] + 14}px`;
+    point(one.mark.dataset.trial);
+  }
+  const order = new WeakMap();
+  function step(plot, key) {
+    const list = marks(plot).map(one => ({...one, at: one.points[one.points.length - 1]})).sort((a, b) => a.at[0] - b.at[0] || a.at[1] - b.at[1]);
+    if (!list.length) return;
+    const now = order.get(plot) ?? -1;
+    const next = key === "Home" ? 0 : key === "End" ? list.length - 1 : key === "ArrowRight" || key === "ArrowUp" ? Math.min(list.length - 1, now + 1) : Math.max(0, now - 1);
+    order.set(plot, next);
+    show(plot, list[next]);
+  }
+
+  // ---- events, once for the page: what they act on may be replaced
+  document.addEventListener("click", event => {
+    const head = event.target.closest("th button"), row = event.target.closest("tbody tr[data-trial]"), copy = event.target.closest(".copy");
+    if (head) { const th = head.parentNode; sort(th.closest("table"), th.cellIndex, th.getAttribute("aria-sort") === "ascending"); }
+    else if (row && !String(getSelection())) pin(row);
+    else if (copy) {
+      const text = copy.parentNode.querySelector("pre").textContent, said = copy.innerHTML;
+      const done = ok => { copy.textContent = ok ? "Copied" : "Select and copy"; setTimeout(() => { copy.innerHTML = said; }, 1600); };
+      navigator.clipboard ? navigator.clipboard.writeText(text).then(() => done(true), () => done(false)) : done(false);
+    }
+  });
+  document.addEventListener("input", event => { const box = event.target.closest(".filtered"); if (box) filter(box); });
+  document.addEventListener("pointermove", event => {
+    const plot = event.target.closest && event.target.closest(".plot"), row = event.target.closest && event.target.closest("tbody tr[data-trial]");
+    if (plot) { const box = plot.getBoundingClientRect(); show(plot, nearest(plot, event.clientX - box.left, event.clientY - box.top)); }
+    else { tip.hidden = true; point(row ? row.dataset.trial : pinned); }
+  }, {passive: true});
+  document.addEventListener("pointerdown", event => {
+    const plot = event.target.closest && event.target.closest(".plot");
+    if (plot && event.pointerType !== "mouse") { const box = plot.getBoundingClientRect(); show(plot, nearest(plot, event.clientX - box.left, event.clientY - box.top)); }
+  });
+  document.addEventListener("scroll", () => { tip.hidden = true; }, {passive: true, capture: true});
+  document.addEventListener("keydown", event => {
+    if (event.key === "Escape") { tip.hidden = true; point(pinned); return; }
+    if (!event.target.classList || !event.target.classList.contains("plot")) return;
+    if (["ArrowRight", "ArrowLeft", "ArrowUp", "ArrowDown", "Home", "End"].includes(event.key)) { event.preventDefault(); step(event.target, event.key); }
+  });
+  document.addEventListener("focusout", event => { if (event.target.classList && event.target.classList.contains("plot")) { tip.hidden = true; point(pinned); } });
+  let opened = [];
+  addEventListener("beforeprint", () => { opened = all(document, "details.fold:not([open])"); opened.forEach(one => { one.open = true; }); });
+  addEventListener("afterprint", () => opened.forEach(one => { one.open = false; }));
+
+  // ---- for a page that is kept fresh: what the reader has set, and set again over new contents
+  function state() {
+    return {
+      tables: all(document, ".filtered").map(box => {
+        const th = box.querySelector("th[aria-sort]"), select = box.querySelector("select");
+        return {text: box.querySelector("input").value, status: select ? select.value : "", column: th ? th.cellIndex : -1, down: th ? th.getAttribute("aria-sort") === "descending" : false};
+      }),
+      open: all(document, "details").map(one => one.open),
+      pinned,
+    };
+  }
+  function restore(kept) {
+    all(document, ".filtered").forEach((box, i) => {
+      const was = kept.tables[i];
+      if (!was) return;
+      box.querySelector("input").value = was.text;
+      const select = box.querySelector("select");
+      if (select && Array.from(select.options).some(one => one.value === was.status)) select.value = was.status;
+      if (was.column >= 0) sort(box.querySelector("table"), was.column, was.down);
+      filter(box);
+    });
+    all(document, "details").forEach((one, i) => { if (kept.open[i]) one.open = true; });
+    pinned = null; lit = null;
+    const row = kept.pinned === null ? null : document.querySelector(`tr[data-trial="${CSS.escape(kept.pinned)}"]`);
+    if (row) pin(row);
+  }
+  window.thalwegReport = {state, restore, mount() { tip.hidden = true; }};
+})();
