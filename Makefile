@@ -7,7 +7,7 @@ BIN := .venv/bin
 JOBS ?= auto
 ARGS ?=
 
-.PHONY: help demo test check bench install install-dev
+.PHONY: help demo test check bench docs install install-dev install-docs
 .DEFAULT_GOAL := help
 
 help:
@@ -15,6 +15,7 @@ help:
 	@echo "make test    run the tests (make test ARGS='-k softmax tests/test_losses.py')"
 	@echo "make check   lint, format and type checks"
 	@echo "make bench   run every script in benchmarks/"
+	@echo "make docs    build the documentation's site strictly; open site/index.html"
 
 demo: .venv/installed
 	$(BIN)/thalweg sweep digits --overwrite --out runs/demo
@@ -30,8 +31,14 @@ check: .venv/installed-dev
 bench: .venv/installed-dev
 	@set -e; for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python "$$script" $(ARGS); done
 
+# A notice about the theme's future is not about these pages: versions are pinned.
+docs: .venv/installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo "the site is in site/: open site/index.html"
+
 install: .venv/installed
 install-dev: .venv/installed-dev
+install-docs: .venv/installed-docs
 
 # uv is several times faster than pip, but nothing needs it.
 ifneq ($(shell command -v uv),)
@@ -52,4 +59,9 @@ endif
 .venv/installed-dev: .venv/installed
 	$(NEW_PIP)
 	$(PIP_INSTALL) --constraint constraints.txt --editable ".[optax,parquet]" --group dev
+	@touch $@
+
+.venv/installed-docs: .venv/installed
+	$(NEW_PIP)
+	$(PIP_INSTALL) --constraint constraints.txt --group docs
 	@touch $@

@@ -53,7 +53,9 @@ def test_sweep_prints_the_verdict_and_writes_the_run_folder(
     assert "searching 4 trials on blobs" in err
     assert "penalty.strength: log_uniform from 1e-05 to 0.1" in err
     names = sorted(path.name for path in (tmp_path / "run").iterdir())
-    assert names == ["code", "history.npz", "model.safetensors", "run.json", "trials.csv"]
+    assert names == [
+        "code", "history.npz", "model.safetensors", "recipe.toml", "run.json", "space.toml", "trials.csv"
+    ]  # fmt: skip
 
 
 def test_the_table_keeps_its_columns_apart_and_within_the_screen(
@@ -287,7 +289,7 @@ def test_text_from_data_cannot_steer_the_terminal(
 def test_every_command_has_help_and_a_line_in_the_readme(capsys: pytest.CaptureFixture[str]) -> None:
     readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
     names = [name for name in app if not name.startswith("-")]
-    assert set(names) == {"sweep", "fit", "path", "gradcheck", "predict", "score", "export", "info", "diagnose", "race"}
+    assert set(names) == {"sweep", "fit", "path", "gradcheck", "predict", "score", "export", "info", "diagnose", "race", "report"}
     assert run(["--help"]) == 0
     overview = capsys.readouterr().out
     for name in names:

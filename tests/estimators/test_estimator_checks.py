@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from sklearn.utils.estimator_checks import check_classifiers_train, check_fit2d_1sample, parametrize_with_checks
+from sklearn.utils.estimator_checks import (
+    check_classifiers_train,
+    check_decision_proba_consistency,
+    check_fit2d_1sample,
+    parametrize_with_checks,
+)
 
+import thalweg as tw
 from thalweg.estimators import DenseClassifier, LinearClassifier, PathClassifier, SweepClassifier
 
 _ORDER = (
@@ -24,13 +30,19 @@ _EXPECTED = {
 }
 
 
+# The checks fit hundreds of times, on a few dozen examples, where the default is a hundred epochs of batches of 32. An
+# epoch costs more than its steps here, so as many steps are taken in fewer epochs.
+_SHORT = {"batch_size": 4, "epochs": 16}
+_SPACE = tw.Recipe(optimizer=tw.optimizers.AdamW(tw.log_uniform(0.01, 0.1)), **_SHORT)
+
+
 @pytest.mark.slow
 @parametrize_with_checks(
     [
-        LinearClassifier(),
-        DenseClassifier((8,)),
+        LinearClassifier(**_SHORT),
+        DenseClassifier((8,), **_SHORT),
         PathClassifier(C=1.0),
-        SweepClassifier(trials=4),
+        SweepClassifier(_SPACE, trials=4),
     ],
     expected_failed_checks=lambda estimator: _EXPECTED[type(estimator)],
 )
@@ -43,3 +55,9 @@ def test_scikit_learns_checks(estimator, check):
 def test_checks_of_folds(check):
     """Folds add their own errors and attributes; all else is checked above, on one strength, in half the time."""
     check("PathClassifier", PathClassifier(strengths=3, folds=2))
+
+
+@pytest.mark.slow
+def test_a_check_of_the_default_space():
+    """Without a recipe the loss, on which the probabilities hang, is known before a fit too."""
+    check_decision_proba_consistency("SweepClassifier", SweepClassifier(trials=4))

@@ -24,6 +24,8 @@ UNSURE = {
     "float32 inside, 20,000",
     "not analytic mean, 100,000 entries",
 }
+# Seconds each, and told from the same among 10,000 entries by their number alone; benchmarks/bench_gradcheck.py has them.
+LARGEST = {f"one entry of 100,000: {kind}" for kind in ("sign", "zeroed", "pair swapped")}
 pytestmark = pytest.mark.slow
 
 
@@ -37,7 +39,7 @@ def checked(case: Case) -> str:
 
 
 def named(cases: list[Case]) -> list:
-    return [pytest.param(case, id=case.name) for case in cases]
+    return [pytest.param(case, id=case.name) for case in cases if case.name not in LARGEST]
 
 
 def test_the_corpus_is_as_large_as_it_should_be():
@@ -45,7 +47,8 @@ def test_the_corpus_is_as_large_as_it_should_be():
     assert len(CORRECT) >= 40
     names = [case.name for case in BUGS + CORRECT]
     assert len(set(names)) == len(names)
-    assert set(names) >= UNSURE
+    assert set(names) >= UNSURE | LARGEST
+    assert "one entry of 100,000: factor 2" in names
 
 
 @pytest.mark.parametrize("case", named(BUGS))

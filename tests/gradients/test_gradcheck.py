@@ -74,10 +74,10 @@ def test_right_gradients_pass(size, seed):
     assert verdict.wrong == ()
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_one_of_100_000_entries_wrong_by_a_factor_of_2(seed):
+def test_one_of_100_000_entries_wrong_by_a_factor_of_2():
+    """At one place; the corpus has others, and smaller points are tried at any place above."""
     size = 100_000
-    verdict = planted_error_is_named(size, seed, "factor 2")
+    verdict = planted_error_is_named(size, 0, "factor 2")
     assert verdict.evaluations <= bound(size)
     assert verdict.directions <= 24
 

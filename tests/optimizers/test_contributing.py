@@ -1,4 +1,4 @@
-"""CONTRIBUTING's optimizer works as it is printed, and what an author may forget is said plainly."""
+"""The documentation's optimizer works as it is printed, and what an author may forget is said plainly."""
 
 from __future__ import annotations
 
@@ -15,14 +15,13 @@ from thalweg.optimizers import SGD, Adam
 from thalweg.optimizers.base import Conventional
 from thalweg.ranges import uniform
 
-PAGE = Path(__file__).resolve().parents[2] / "CONTRIBUTING.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "extending" / "optimizer.md"
 
 
 @pytest.fixture(scope="module")
 def example() -> dict[str, Any]:
-    """What the page's block of Python defines; its last line runs `check_optimizer`."""
-    section = PAGE.read_text(encoding="utf-8").split("## An optimizer")[1].split("\n## ")[0]
-    [block] = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+    """What the page's first block of Python defines; its last line runs `check_optimizer`."""
+    block = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)[0]
     assert "check_optimizer(QHM(" in block
     names: dict[str, Any] = {"__name__": "contributed"}
     exec(compile(block, str(PAGE), "exec", dont_inherit=True), names)  # not with this file's __future__

@@ -31,10 +31,12 @@ def confused(classes: int = 3) -> ConfusionRecord:
 
 
 def wrong(shape: tuple[int, ...] = (4, 6, 1), **options: Any) -> MistakesRecord:
-    split = Split(np.arange(3 * np.prod(shape)).reshape(3, *shape).astype(np.uint8), np.zeros(3, np.int32))
+    """Two mistakes, the first one sure, of a model that is nearly always right where it is sure."""
+    pixels = np.tile(np.arange(3 * np.prod(shape)).reshape(3, *shape), (8, 1, 1, 1)).astype(np.uint8)
+    split = Split(pixels, np.zeros(24, np.int32))
     data = tw.Dataset("made", "made", split, ("$a_b$", "b"))
-    scores = np.array([[0, 9.0], [0, 1.0], [3.0, 0]])
-    return mistakes_of(scores, np.array([0, 0, 0]), data.classes, split, data=data, **{"softmax": True, **options})
+    scores = np.array([[0, 9.0], [0, 1.0], *[[9.0, 0]] * 22])
+    return mistakes_of(scores, np.zeros(24, int), data.classes, split, data=data, **{"softmax": True, **options})
 
 
 @pytest.mark.parametrize("dark", [False, True])

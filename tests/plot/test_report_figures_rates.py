@@ -58,7 +58,7 @@ def test_sensitivity_draws_each_trial_in_its_panel() -> None:
     assert len({axes.get_xlim() for axes in panels}) == len({axes.get_ylim() for axes in panels}) == 1
     for axes, one in zip(panels, record.optimizers, strict=True):
         told = np.array(one.outcomes)
-        for outcome, label in (("finished", "finished"), ("cut short", "pruned or interrupted")):
+        for outcome, label in (("finished", "finished"), ("cut short", "not trained to the end")):
             expected = np.stack([one.rates, one.accuracy], axis=1)[told == outcome]
             np.testing.assert_array_equal(points(axes, label), expected)
         crosses = points(axes, "diverged")
@@ -76,7 +76,7 @@ def test_hyperparameters_draws_each_trial_that_has_one() -> None:
     panels = shown(plot.hyperparameters(record))
     assert len(panels) == len(record.hyperparameters)
     for axes, one in zip(panels, record.hyperparameters, strict=True):
-        drawn = sum(len(points(axes, label)) for label in ("finished", "diverged", "pruned or interrupted"))
+        drawn = sum(len(points(axes, label)) for label in ("finished", "diverged", "not trained to the end"))
         assert drawn == one.there.sum()
         assert axes.get_xscale() == ("log" if one.log else "linear")
 

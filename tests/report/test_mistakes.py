@@ -64,9 +64,25 @@ def test_mistakes_run_by_the_difference_of_probabilities() -> None:
         assert one.probability == pytest.approx(likely[one.row].max(), rel=1e-12)
         assert one.probability_of_true == pytest.approx(likely[one.row, labels[one.row]], rel=1e-12)
         assert one.source == f"row {one.row} of the test split"
-    sure = (predicted != labels) & (likely.max(axis=1) >= 0.9) & (likely[rows, labels] < 0.05)
-    assert record.questionable == int(sure.sum()) > 0
-    assert [one.questionable for one in record.mistakes] == [bool(sure[one.row]) for one in record.mistakes]
+    sure = likely.max(axis=1) >= 0.9
+    assert (record.sure, record.sure_right) == (sure.sum(), (sure & (predicted == labels)).sum())
+    # Right by chance on what it is sure of: its mistakes say nothing of labels.
+    assert not record.trusted
+    assert record.questionable == 0
+    assert not any(one.questionable for one in record.mistakes)
+
+
+@pytest.mark.parametrize(("right", "questioned"), [(19, 1), (18, 0)])
+def test_a_label_is_questioned_where_a_model_this_sure_is_nearly_always_right(right: int, questioned: int) -> None:
+    """19 of 20 are 95 %; 18 of 19 are less. A mistake of which it is not sure counts for neither."""
+    scores = [[9.0, 0.0]] * right + [[0.0, 9.0], [0.0, 0.5]]
+    record = found(scores, [0] * len(scores), images(len(scores)))
+    assert (record.sure, record.sure_right) == (right + 1, right)
+    assert record.trusted == bool(questioned)
+    assert [one.questionable for one in record.mistakes] == [bool(questioned), False]
+    assert record.questionable == questioned
+    text = page_of(mistakes_section(record))
+    assert ("it is right on 94.7 %" in text) == (not questioned)
 
 
 def test_probabilities_that_round_to_one_are_told_apart_and_infinite_scores_are_limits() -> None:
@@ -174,8 +190,9 @@ def test_after_a_refit_validation_examples_were_trained_on(case: Case) -> None:
 
 
 def test_a_doubtful_label_is_marked_and_the_source_named() -> None:
-    split = images(3, (4, 6, 3), ("cats/1.png", "cats/<b>.png", "x" * 300 + "/7.png"))
-    record = found([[0, 9], [0, 0.5], [5, 0]], [0, 0, 1], split)
+    # The 38 that it is sure of and right on let two mistakes of which it is as sure question their labels.
+    split = images(41, (4, 6, 3), ("cats/1.png", "cats/<b>.png", "x" * 300 + "/7.png", *["cats/2.png"] * 38))
+    record = found([[0, 9], [0, 0.5], [5, 0], *[[9, 0]] * 38], [0, 0, 1, *[0] * 38], split)
     text = page_of(mistakes_section(record))
     assert text.count('<strong class="flag">possible label error</strong>') == 2
     assert "cats/<wbr>1.png" in text

@@ -23,11 +23,13 @@ class Problem(NamedTuple):
     x_held: np.ndarray
     y_held: np.ndarray
 
-    def train(self, recipes: list[Recipe], settings: Settings | None = None, **options: object) -> Outcome:
-        """Train without preprocessing."""
+    def train(
+        self, recipes: list[Recipe], settings: Settings | None = None, *, judged: bool = True, **options: object
+    ) -> Outcome:
+        """Train without preprocessing; ``judged=False`` leaves the held examples out, which cost half of an epoch."""
         prepared = fit_preprocessing(self.x, "none")
         training = examples_of(Split(self.x, self.y), prepared)
-        held = examples_of(Split(self.x_held, self.y_held), prepared)
+        held = examples_of(Split(self.x_held, self.y_held), prepared) if judged else None
         return train(recipes, {None: Inputs(training, held)}, 3, settings or Settings(), **options)  # type: ignore[arg-type]
 
 

@@ -17,7 +17,7 @@ from thalweg.run import Run, Trial
 from thalweg.search import dimensions
 from thalweg.training.status import PRUNED
 
-__all__ = ["print_json", "print_place", "print_run", "shown"]
+__all__ = ["print_json", "print_run", "shown"]
 
 _ROWS = 10
 
@@ -45,17 +45,7 @@ def print_run(run: Run, folder: Path | None) -> None:
         console.print(Text(_indent(to_toml(best.recipe, brief=True))))
         _print_verdict(console, run)
     if folder is not None:
-        print_place(console, folder)
-
-
-def print_place(console: Console, folder: Path) -> None:
-    """Say where the run is, and where one reads why it went so."""
-    console.print(Text(f"run folder: {shown(folder)}"))
-    report = folder / "report.html"
-    if report.is_file():
-        console.print(Text(f"report: {shown(report)}"))
-    else:
-        console.print(Text(f"why it went so: thalweg report {shown(folder)}, or thalweg diagnose {shown(folder)}"))
+        console.print(Text(f"run folder: {shown(folder)} (why it went so: thalweg diagnose {shown(folder)})"))
 
 
 def _print_verdict(console: Console, run: Run) -> None:

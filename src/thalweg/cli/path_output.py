@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from thalweg.cli.output import print_place, shown
+from thalweg.cli.output import shown
 from thalweg.paths import Path as PathRun
 from thalweg.paths import PathSolution
 from thalweg.solvers.solution import CONVERGED
@@ -35,7 +35,7 @@ def print_path(path: PathRun, folder: Path | None) -> None:
     for message in path.messages:
         console.print(Text(f"note: {message}"))
     if folder is not None:
-        print_place(console, folder)
+        console.print(Text(f"run folder: {shown(folder)} (what stands out in it: thalweg diagnose {shown(folder)})"))
 
 
 def _print_choice(console: Console, path: PathRun, best: PathSolution) -> None:

@@ -14,10 +14,10 @@ from thalweg.cli.case import read_case
 from thalweg.cli.output import print_json, shown
 from thalweg.cli.progress import ProgressLine
 from thalweg.errors import DataError, ThalwegError, UsageError
+from thalweg.report import write
 from thalweg.report.race_html import race_page
 from thalweg.report.salvage import salvage
 from thalweg.report.salvage_page import salvage_page
-from thalweg.report.write import FILE, write_report
 from thalweg.saved_race import load_race
 from thalweg.saved_run import load_run
 
@@ -49,7 +49,7 @@ def report(
     json
         Print one JSON object and nothing else on stdout.
     """
-    file = run / FILE if out is None else out
+    file = run / write.FILE if out is None else out
     if not run.is_dir():
         raise DataError(f"{run} is no folder; give a run folder: what --out named")
     if (run / race_folder.MARK).is_file():
@@ -83,7 +83,7 @@ def _run(run: Path, file: Path, data: str | None, curvature: bool | None) -> str
         write_bytes(file, salvage_page(salvage(run, str(error))).encode())
         return str(error)
     line.say("reading the data, diagnosing, drawing")
-    write_report(read_case(loaded, data), run, curvature=curvature, to=file)
+    write.write_report(read_case(loaded, data), run, curvature=curvature, to=file)
     return None
 
 

@@ -9,6 +9,8 @@ import traceback
 from datetime import datetime
 from pathlib import Path
 
+from thalweg.cli.output import shown
+from thalweg.cli.progress import ProgressLine
 from thalweg.errors import ThalwegError, UsageError
 from thalweg.paths import Path as PathRun
 from thalweg.run import Run
@@ -34,18 +36,26 @@ def save(run: Run | PathRun, folder: Path, overwrite: bool) -> Path:
     raise UsageError(f"the run of {folder} could not be saved anywhere; free some disk space and run it again")
 
 
-def add_report(run: Run | PathRun, folder: Path) -> None:
-    """Write the report of a run that is saved: whatever keeps it from being written is told, and loses nothing else."""
-    # Here: reports bring all of the diagnostics, which --no-report does without.
-    from thalweg.report.write import write_report
+def add_report(run: Run | PathRun, folder: Path, line: ProgressLine) -> Path | None:
+    """Write the report of a run that is saved, and return its file.
 
+    Whatever keeps it from being written is told, and loses nothing else: None then.
+    """
+    # Here: reports bring all of the diagnostics, which --no-report does without.
+    from thalweg.report import write
+
+    line.say("writing the report")
     again = f"the run is saved, its report is not; thalweg report {shlex.quote(str(folder))} writes it"
     try:
-        write_report(run, folder)
+        file = write.write_report(run, folder)
     except KeyboardInterrupt:
-        print(f"interrupted: {again}", file=sys.stderr)
+        print(f"interrupted: {shown(again)}", file=sys.stderr)
     except ThalwegError as error:
-        print(f"thalweg: {error}; {again}", file=sys.stderr)
+        print(f"thalweg: {shown(error)}; {shown(again)}", file=sys.stderr)
     except Exception:
         traceback.print_exc()
-        print(f"thalweg: this is a fault of ours, please report it with the lines above; {again}", file=sys.stderr)
+        print(f"thalweg: this is a fault of ours, please report it with the lines above; {shown(again)}", file=sys.stderr)
+    else:
+        line.say(f"report: {file}")
+        return file
+    return None

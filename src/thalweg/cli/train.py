@@ -247,15 +247,16 @@ def _train(
 
     def show(run: Run, folder: Path) -> None:
         print_json(run_summary(run, folder)) if json else print_run(run, folder)
+
+    def last(page: Path | None) -> None:
         if live is not None:
-            page = folder / "report.html"
             # Without a saved report it draws the result itself.
-            live.finish(page.read_text(encoding="utf-8"), str(page)) if page.exists() else live.finish()
+            live.finish() if page is None else live.finish(page.read_text(encoding="utf-8"), str(page))
 
     with live or contextlib.nullcontext():
         if live is not None:
             print(f"live report: {live.address}", file=sys.stderr, flush=True)
-        return carry_out(work, show, source, reading, out, overwrite=overwrite, report=report)
+        return carry_out(work, show, source, reading, out, overwrite=overwrite, report=report, last=last)
 
 
 def _live(live: bool, port: int | None) -> LiveReport | None:

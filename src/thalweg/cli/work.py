@@ -34,8 +34,11 @@ def carry_out(
     overwrite: bool,
     label: str = "",
     report: bool = True,
+    last: Callable[[Path | None], None] | None = None,
 ) -> int:
-    """Load ``source``, work, save, write the report, show; return the exit code.
+    """Load ``source``, work, save, show, write the report; return the exit code.
+
+    ``last`` is called at the very end, with the report's file (None: there is none).
 
     Without ``out`` the folder is runs/NAMElabel-DATE-TIME. A folder that cannot be
     written is refused before the work; what was done before Ctrl-C, or an error
@@ -61,10 +64,11 @@ def carry_out(
 
     def finish(result: Result) -> None:
         place = save(result, folder, overwrite)
-        if report:
-            line.say("writing the report")
-            add_report(result, place)
-        show(result, place)
+        show(result, place)  # before the report, whose diagnoses take a while: the verdict is known
+        sys.stdout.flush()
+        written = add_report(result, place, line) if report else None
+        if last is not None:
+            last(written)
 
     try:
         result = work(dataset, line)
@@ -81,6 +85,8 @@ def carry_out(
         if (done := getattr(error, "run", None)) is not None:
             saved = save(told(done), folder, overwrite)
             print(f"what was done before the error is saved in {saved}", file=sys.stderr)
+            if report:
+                add_report(told(done), saved, line)
         raise
     line.clear()
     finish(told(result))

@@ -92,7 +92,7 @@ def marks(
     ):
         own = told == outcome
         if own.any():
-            label = "pruned or interrupted" if outcome == "cut short" else outcome
+            label = "not trained to the end" if outcome == "cut short" else outcome
             axes.plot(xs[own], where[own], marker, color=colour, markersize=wide, label=label, clip_on=False)
     if chosen.any():
         ring = {"markersize": 11, "markerfacecolor": "none", "markeredgecolor": theme.ink, "markeredgewidth": 1.4}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from thalweg.report.build import Report, build_report
+    from thalweg.report.live import LiveReport
     from thalweg.report.race_html import race_page
     from thalweg.report.write import report_page, write_report
 

@@ -105,6 +105,8 @@ def curves_record(run: Run, top: int = 5) -> CurvesRecord | Lacking:
     """
     trials = [trial for trial in run.trials if _epochs(trial)]
     if not any(np.isfinite(_metric(trial, name)).any() for trial in trials for name in PANELS):
+        if any(trial.status.name == TRAINING for trial in run.trials):
+            return Lacking("There are no loss curves yet: no epoch is through.")
         return Lacking(
             "There are no loss curves: no trial finished an epoch with a finite loss. Lower the learning rates, "
             "or look at the checks for what stopped the trials."

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
 __all__ = ["SURE", "UNLIKELY", "UNUSUAL", "Mistake", "MistakesRecord", "mistakes_of", "mistakes_record"]
 
-# A label is called into question where the model gives its own class at least this, and the label less than that.
-SURE, UNLIKELY = 0.9, 0.05
+# A label is called into question where the model gives its own class at least this, and the label less than that; and
+# where a model this sure is right so often, or its mistakes are more likely its own than the label's.
+SURE, UNLIKELY, TRUSTED = 0.9, 0.05, 0.95
 # Standard deviations from the training mean from which on a feature's value is unusual: about 1 value in 20 of a
 # normal feature lies beyond.
 UNUSUAL = 2.0
@@ -39,7 +40,7 @@ class Mistake:
         margin: the score of the predicted class above that of the true one.
         source: the file that it came from, or "row 12 of the test split".
         questionable: whether its label is called into question: ``probability`` of at least `SURE` with
-            ``probability_of_true`` below `UNLIKELY`.
+            ``probability_of_true`` below `UNLIKELY`, by a model that is right on `TRUSTED` of what it is as sure of.
         image: its pixels as they are in the data, uint8 ``(height, width, 1 or 3)``; None where it is no such image.
         unusual: features with values at least `UNUSUAL` standard deviations from the training mean, the farthest
             first: name, and how many of them above the mean.
@@ -67,6 +68,8 @@ class MistakesRecord:
         questionable: of all wrong ones, how many have a label called into question.
         split: ``test`` or ``validation``.
         measure: ``probability`` (softmax loss) or ``margin``: what the mistakes are ordered by.
+        sure, sure_right: on how many of the split's examples a class has a probability of at least `SURE`, and on how
+            many of those it is right (0 and 0 without probabilities).
         trained_on: whether the model was trained on these examples too.
         caveats: further sentences on what these examples, or their pictures, cannot tell.
     """
@@ -77,8 +80,15 @@ class MistakesRecord:
     questionable: int
     split: str
     measure: str
+    sure: int = 0
+    sure_right: int = 0
     trained_on: bool = False
     caveats: tuple[str, ...] = ()
+
+    @property
+    def trusted(self) -> bool:
+        """Whether a model this sure is right so often that a label may be at fault."""
+        return self.sure_right >= TRUSTED * self.sure
 
 
 def mistakes_record(case: Case, most: int = 24) -> MistakesRecord | Lacking:
@@ -124,7 +134,9 @@ def mistakes_of(
         margin = np.nan_to_num(given[every, places[0]] - given[every, places[1]], nan=0.0, posinf=np.inf)
     # Of several probabilities that round to 1 the larger margin of scores comes first.
     order = np.lexsort((-margin, true - own)) if softmax else np.argsort(-margin, kind="stable")
-    doubted = (own >= SURE) & (true < UNLIKELY) & softmax
+    certain = (_softmax(np.asarray(scores, np.float64)).max(axis=1) >= SURE) & softmax
+    sure, sure_right = int(certain.sum()), int((certain & (predicted == labels)).sum())
+    doubted = (own >= SURE) & (true < UNLIKELY) & softmax & (sure_right >= TRUSTED * sure)
     rows = wrong[order[:most]]
     shown, more = _shown(split, rows, data)
     mistakes = tuple(
@@ -143,7 +155,7 @@ def mistakes_of(
     )
     return MistakesRecord(
         mistakes, len(wrong), len(labels), int(doubted.sum()), name, "probability" if softmax else "margin",
-        trained_on, caveats + more,
+        sure, sure_right, trained_on, caveats + more,
     )  # fmt: skip
 
 

@@ -74,7 +74,8 @@ def trial_table(run: Run) -> TrialTable | Lacking:
 def _row(run: Run, trials: Sequence[Trial], columns: dict[str, list[Any]]) -> TrialRow:
     done = [trial for trial in trials if finished(trial)]
     compared = done or [trial for trial in trials if math.isfinite(accuracy_of(trial))]
-    best = max(compared, key=lambda trial: trial.validation_accuracy, default=trials[0])
+    # As the selection takes the best of a recipe's seeds.
+    best = max(compared, key=lambda trial: (trial.validation_accuracy, -trial.validation_loss), default=trials[0])
     order = [best, *(trial for trial in trials if trial is not best)]
     accuracies = [trial.validation_accuracy for trial in compared]
     statuses = {trial.status.name for trial in trials}

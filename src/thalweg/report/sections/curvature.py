@@ -17,6 +17,7 @@ from thalweg.report.svg import Categories, Linear, Log, Plot, scale_for, short
 __all__ = ["curvature_section"]
 
 _DECADES = 6  # below the highest density: what is lower is the tail of a Gaussian
+_TITLE = "Curvature and trajectory"
 _POINTS = 160  # of the spectrum's line
 _ROWS = 40
 
@@ -31,6 +32,9 @@ def curvature_section(
         rates: the selected trial's rate and its neighbours', for a sweep.
     """
     parts: list[Part] = []
+    if isinstance(curvature, Lacking) and isinstance(plane, Lacking):
+        both = curvature.why if curvature.why == plane.why else f"{curvature.why} {plane.why}"
+        return Section("curvature", _TITLE, (Lacking(both),), short="Curvature")
     if isinstance(curvature, Lacking):
         parts.append(curvature)
     else:
@@ -45,7 +49,7 @@ def curvature_section(
         "The Hessian of the training objective (loss and penalty, all training examples) at the selected weights says "
         "how the objective bends there, and so which learning rates can stay."
     )
-    return Section("curvature", "Curvature and trajectory", tuple(parts), lead=lead, short="Curvature")
+    return Section("curvature", _TITLE, tuple(parts), lead=lead, short="Curvature")
 
 
 def _tiles(record: Curvature, rates: WinnerRates | None) -> Sequence[Tile]:

@@ -136,7 +136,7 @@ def _known(value: float) -> float | None:
 def _notes(record: HyperparametersRecord, shown: int) -> list[Part]:
     notes: list[Part] = []
     if cut := record.outcomes.count("cut short"):
-        notes.append(Note(f"Not ranked: {cut:,} trials that were pruned or interrupted; they are small dots."))
+        notes.append(Note(f"Not ranked: {cut:,} trials that were not trained to the end; they are small dots."))
     for one in record.hyperparameters:
         if one.also:
             names = ", ".join(shortened(name) for name in one.also)

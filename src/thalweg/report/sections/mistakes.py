@@ -5,7 +5,7 @@ from __future__ import annotations
 from markupsafe import Markup
 
 from thalweg.report.block import Lacking, Note, Part, Picture, Section, Table
-from thalweg.report.records.mistakes import SURE, UNLIKELY, UNUSUAL, Mistake, MistakesRecord
+from thalweg.report.records.mistakes import SURE, TRUSTED, UNLIKELY, UNUSUAL, Mistake, MistakesRecord
 from thalweg.report.sections.images import LARGEST, image_tile, tiles
 from thalweg.report.sections.naming import full, notes, shortened
 from thalweg.report.words import percent
@@ -75,9 +75,7 @@ def _summary(record: MistakesRecord) -> str:
     if record.measure == "probability":
         parts += [
             "Order: by the model's probability of the predicted class less that of the true one.",
-            f"“Possible label error” stands where the predicted class has a probability of at least {SURE:g} and the "
-            f"true class less than {UNLIKELY:g} ({record.questionable:,} of the {record.wrong:,} mistakes): a label "
-            "worth a look, which may well be right.",
+            _doubts(record),
         ]
     else:
         parts.append(
@@ -92,6 +90,21 @@ def _summary(record: MistakesRecord) -> str:
             "examples, with how many."
         )
     return " ".join(parts)
+
+
+def _doubts(record: MistakesRecord) -> str:
+    """Say which labels are called into question, or why none is."""
+    if not record.trusted:
+        return (
+            f"No label is called into question: of the {record.sure:,} examples to which the model gives a class at "
+            f"least {SURE:g}, it is right on {percent(record.sure_right / record.sure)}, so such mistakes are more "
+            "likely its own."
+        )
+    return (
+        f"“Possible label error” stands where the predicted class has a probability of at least {SURE:g} and the "
+        f"true class less than {UNLIKELY:g} ({record.questionable:,} of the {record.wrong:,} mistakes), since a model "
+        f"this sure is right on {TRUSTED:.0%} or more: a label worth a look, which may well be right."
+    )
 
 
 def _table(record: MistakesRecord) -> Table:

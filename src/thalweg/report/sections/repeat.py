@@ -26,7 +26,7 @@ def repeat_section(record: RepeatRecord) -> Section:
         Code(f"The training in {_TITLES.get(name, name)}", text, "python", folded=True)
         for name, text in record.elsewhere
     ]
-    facts = [*record.facts, *((f"seconds to {name}", seconds(spent)) for name, spent in record.seconds)]
+    facts = [*record.facts, *((f"time: {name}", seconds(spent)) for name, spent in record.seconds)]
     parts.append(Table(("what the numbers depend on", "value"), tuple(facts)))
     if record.note:
         parts.append(Note(record.note))

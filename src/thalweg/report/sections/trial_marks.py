@@ -75,7 +75,7 @@ def trial_legend(plot: Plot, outcomes: Sequence[str], *, winner: bool, many: boo
     if "finished" in outcomes:
         plot.legend("finished", "s0", marker="dot" if many else "circle")
     if "cut short" in outcomes:
-        plot.legend("pruned or interrupted", "grey", marker="dot")
+        plot.legend("not trained to the end", "grey", marker="dot")
     if "diverged" in outcomes:
         plot.legend("diverged", "alarm", marker="cross")
     if winner:

@@ -38,15 +38,15 @@ def trials_section(record: TrialTable | Lacking) -> Section:
 
 
 def _lead(record: TrialTable) -> str:
-    ranked = [row for row in record.rows if math.isfinite(row.accuracy)]
+    ranked = [row.accuracy for row in record.rows if math.isfinite(row.accuracy)]
     text = f"{many(len(record.rows), 'recipe')}, by validation accuracy"
     text += f", {record.seeds} seeds each" if record.seeds > 1 else ""
     if ranked:
-        text += f": from {ranked[-1].accuracy:.4f} to {ranked[0].accuracy:.4f}"
-    return (
-        f"{text}. Point at a row to find it in every picture, click to keep it lit. p is the paired test against the "
-        "winner (McNemar, Holm): at 0.05 and above it is a tie."
-    )
+        text += f": from {min(ranked):.4f} to {max(ranked):.4f}"
+    text += ". Point at a row to find it in every picture, click to keep it lit."
+    if any(row.p_value is not None for row in record.rows):
+        text += " p is the paired test against the winner (McNemar, Holm): at 0.05 and above it is a tie."
+    return text
 
 
 def _cells(rank: int, row: TrialRow, several: bool) -> tuple[Any, ...]:
@@ -73,5 +73,5 @@ def _fixed(value: float) -> str | None:
 
 
 def _without(rows: tuple[tuple[Any, ...], ...], columns: list[str], name: str) -> tuple[tuple[Any, ...], list[str]]:
-    place = columns.index(name)
-    return tuple((*row[:place], *row[place + 1 :]) for row in rows), [one for one in columns if one != name]
+    place = len(columns) - 1 - columns[::-1].index(name)  # the last: what was searched may be called so too
+    return tuple((*row[:place], *row[place + 1 :]) for row in rows), [*columns[:place], *columns[place + 1 :]]

@@ -10,6 +10,7 @@ from thalweg.report.block import Fold, Note, Part, Section, Table, Tile
 from thalweg.report.records.verdict import VerdictRecord
 from thalweg.report.words import many, percent, seconds, value_text
 from thalweg.selection import Edge
+from thalweg.solvers.solution import CONVERGED
 
 __all__ = ["verdict_section"]
 
@@ -44,7 +45,7 @@ def headline(record: VerdictRecord) -> str:
         if record.interrupted:
             return "Stopped before anything could be selected"
         if record.kind == "path":
-            return f"{many(record.trials, 'certified optimum', 'certified optima')}, none of them chosen"
+            return _unchosen(record.trials, record.statuses.get(CONVERGED, 0))
         if record.diverged == record.trials:
             return f"{'All ' if record.trials > 1 else 'The '}{many(record.trials, one)} diverged: nothing won"
         return "Nothing was selected"
@@ -53,6 +54,14 @@ def headline(record: VerdictRecord) -> str:
     if record.test is not None:
         return f"{name} {verb} {percent(record.test.accuracy)} of {record.test.count:,} test examples"
     return f"{name} {verb} {percent(record.validation)} of the validation examples; no test split was scored"
+
+
+def _unchosen(count: int, certified: int) -> str:
+    """A path without cross-validation: what it holds."""
+    what = many(count, "certified optimum", "certified optima")
+    if certified < count:
+        what = f"{many(count, 'solution')}, {certified} certified"
+    return f"{what}: compared with no other" if count == 1 else f"{what}: none was chosen"
 
 
 def _lead(record: VerdictRecord) -> str:
@@ -99,7 +108,7 @@ def _cautions(record: VerdictRecord, findings: Sequence[Finding]) -> list[Note]:
     notes: list[Note] = []
     if record.training:
         return [Note("Trials are still being trained: nothing is selected yet, and the test split is not scored.")]
-    notes += [Note(_sentence(f), "error", f.title.capitalize() + ".") for f in findings if _is(f, "error")]
+    notes += [Note(_sentence(f), "error", _title(f)) for f in findings if _is(f, "error")]
     if record.interrupted:
         text = "The run was stopped early. The test split was not scored; run it again to finish."
         notes.append(Note(text, "warning"))
@@ -115,12 +124,17 @@ def _cautions(record: VerdictRecord, findings: Sequence[Finding]) -> list[Note]:
         text = "The interval reaches down to what always naming the most frequent class would score."
         notes.append(Note(text, "warning", "No better than guessing, perhaps."))
     notes += [Note(_edge(edge), "warning", "At the edge of the search.") for edge in record.edges]
-    notes += [Note(_sentence(f), "warning", f.title.capitalize() + ".") for f in findings if _is(f, "warning")]
+    notes += [Note(_sentence(f), "warning", _title(f)) for f in findings if _is(f, "warning")]
     notes += [Note(message) for message in record.messages]
-    if record.winner is not None and not any(note.tone in ("error", "warning") for note in notes):
-        passed = sum(finding.verdict == "passed" for finding in findings)
-        checked = f"; {many(passed, 'check')} found nothing" if passed else ""
-        notes.insert(0, Note(f"Nothing speaks against it: no best value at the edge of its range{checked}.", "good"))
+    passed = sum(finding.verdict == "passed" for finding in findings)
+    # Where no check could be made, nothing is known to be good.
+    if record.winner is not None and passed and not any(note.tone in ("error", "warning") for note in notes):
+        inside = "" if record.kind == "fit" else ", and no best value is at the edge of its range"
+        notes.insert(0, Note(f"Nothing speaks against it: {many(passed, 'check')} found nothing{inside}.", "good"))
+    if record.better:
+        were = "other was" if record.better == 1 else "others were"
+        text = f"{record.better} {were} more accurate by the same test: the rule took the more regularised trial."
+        notes.append(Note(text))
     if record.compared and record.tied > record.compared / 2:
         notes.append(
             Note(
@@ -154,6 +168,10 @@ def _next(record: VerdictRecord, findings: Sequence[Finding]) -> list[str]:
 
 def _is(finding: Finding, severity: str) -> bool:
     return finding.verdict == "found" and finding.severity == severity
+
+
+def _title(finding: Finding) -> str:
+    return finding.title[:1].upper() + finding.title[1:] + "."
 
 
 def _sentence(finding: Finding) -> str:

@@ -172,28 +172,35 @@
   addEventListener("afterprint", () => opened.forEach(one => { one.open = false; }));
 
   // ---- for a page that is kept fresh: what the reader has set, and set again over new contents
+  // By the section that they stand in and their place in it: a section that appears must not shift what others keep.
+  function keyed(what) {
+    const out = new Map();
+    for (const section of all(document, "section[id]")) all(section, what).forEach((one, i) => out.set(`${section.id} ${i}`, one));
+    return out;
+  }
   function state() {
-    return {
-      tables: all(document, ".filtered").map(box => {
-        const th = box.querySelector("th[aria-sort]"), select = box.querySelector("select");
-        return {text: box.querySelector("input").value, status: select ? select.value : "", column: th ? th.cellIndex : -1, down: th ? th.getAttribute("aria-sort") === "descending" : false};
-      }),
-      open: all(document, "details").map(one => one.open),
-      pinned,
-    };
+    const tables = {}, open = {};
+    keyed(".filtered").forEach((box, key) => {
+      const th = box.querySelector("th[aria-sort]"), select = box.querySelector("select");
+      tables[key] = {text: box.querySelector("input").value, status: select ? select.value : "", column: th ? th.textContent : "", down: th ? th.getAttribute("aria-sort") === "descending" : false};
+    });
+    keyed("details").forEach((one, key) => { open[key] = one.open; });
+    return {tables, open, pinned};
   }
   function restore(kept) {
-    all(document, ".filtered").forEach((box, i) => {
-      const was = kept.tables[i];
+    keyed(".filtered").forEach((box, key) => {
+      const was = kept.tables[key];
       if (!was) return;
       box.querySelector("input").value = was.text;
       const select = box.querySelector("select");
       if (select && Array.from(select.options).some(one => one.value === was.status)) select.value = was.status;
-      if (was.column >= 0) sort(box.querySelector("table"), was.column, was.down);
+      const column = all(box, "th").findIndex(th => th.textContent === was.column);
+      if (column >= 0) sort(box.querySelector("table"), column, was.down);
       filter(box);
     });
-    all(document, "details").forEach((one, i) => { if (kept.open[i]) one.open = true; });
+    keyed("details").forEach((one, key) => { if (key in kept.open) one.open = kept.open[key]; });
     pinned = null; lit = null;
+    document.body.classList.remove("dimmed");
     const row = kept.pinned === null ? null : document.querySelector(`tr[data-trial="${CSS.escape(kept.pinned)}"]`);
     if (row) pin(row);
   }

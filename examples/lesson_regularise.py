@@ -1,6 +1,6 @@
 """Why regularise: a polynomial through every point, one that generalises, and the curvature that L2 adds.
 
-    python examples/why_regularise.py why_regularise.png
+    python examples/lesson_regularise.py --out regularise.png
 
 Three panels. Left, fifteen noisy points of a sine: the polynomial of degree 14 meets them all and misses the curve
 between them; of degree 3, or of degree 14 with a penalty, it does not meet them and is nearer the curve. Middle, the
@@ -11,7 +11,7 @@ directions that the points hardly determine, and leaves the others as they are.
 
 from __future__ import annotations
 
-import sys
+import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -128,9 +128,10 @@ def draw(lesson: Lesson, dark: bool = False) -> Figure:
     return theme.dress(figure)
 
 
-def main(picture: Path) -> Lesson:
+def main(out: Path = Path("lesson_regularise.png")) -> Lesson:
+    """Learn, draw, and say what is to be seen."""
     lesson = learn()
-    draw(lesson).savefig(picture, dpi=80)
+    draw(lesson).savefig(out, dpi=80)
     held = np.linspace(-1, 1, 400)
     for name, c in (
         (f"degree {DEGREE}, exact", lesson.exact), ("degree 3", lesson.simple),
@@ -141,8 +142,11 @@ def main(picture: Path) -> Lesson:
         print(f"{name:24} furthest from a point {miss:8.1e}, root mean square distance to the curve {error:.2f}")
     print(f"condition number {lesson.eigenvalues[0] / lesson.eigenvalues[-1]:.1e} without the penalty, "
           f"{lesson.stiffened[0] / lesson.stiffened[-1]:.1e} with it")  # fmt: skip
+    print(f"picture: {out}")
     return lesson
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1] if len(sys.argv) > 1 else "why_regularise.png"))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("lesson_regularise.png"), help="where to write the picture")
+    main(parser.parse_args().out)

@@ -13,7 +13,7 @@ from PIL import Image
 from thalweg.data.toy import polynomial_fit
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "examples"))
-import why_regularise as example
+import lesson_regularise as example
 
 
 @pytest.fixture(scope="module")
