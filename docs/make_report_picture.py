@@ -1,7 +1,7 @@
 """Writes docs/report.png: the beginning of a report, as Chromium shows it.
 
-    thalweg sweep IMAGES --trials 32 --out runs/pictured
-    python docs/make_report_picture.py runs/pictured
+thalweg sweep IMAGES --trials 32 --out runs/pictured
+python docs/make_report_picture.py runs/pictured
 """
 
 from __future__ import annotations

@@ -289,7 +289,19 @@ def test_text_from_data_cannot_steer_the_terminal(
 def test_every_command_has_help_and_a_line_in_the_readme(capsys: pytest.CaptureFixture[str]) -> None:
     readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
     names = [name for name in app if not name.startswith("-")]
-    assert set(names) == {"sweep", "fit", "path", "gradcheck", "predict", "score", "export", "info", "diagnose", "race", "report"}
+    assert set(names) == {
+        "sweep",
+        "fit",
+        "path",
+        "gradcheck",
+        "predict",
+        "score",
+        "export",
+        "info",
+        "diagnose",
+        "race",
+        "report",
+    }
     assert run(["--help"]) == 0
     overview = capsys.readouterr().out
     for name in names:

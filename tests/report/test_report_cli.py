@@ -11,9 +11,12 @@ import numpy as np
 import pytest
 from report_cases import made_run
 from test_page import check
+from test_repeat import a_path
 
 import thalweg as tw
+from thalweg.artifacts.path_folder import save_path
 from thalweg.cli.app import run
+from thalweg.cli.progress import ProgressLine
 from thalweg.cli.saving import add_report
 
 pytestmark = pytest.mark.report
@@ -27,29 +30,30 @@ learning_rate = {log_uniform = [0.001, 1.0]}
 """
 
 
-def table(place: Path, label: str = "kind") -> Path:
-    generator = np.random.default_rng(0)
+def table(place: Path, seed: int = 0) -> Path:
+    generator = np.random.default_rng(seed)
     y = np.arange(90) % 3
     X = generator.normal(size=(3, 4))[y] + 0.7 * generator.normal(size=(90, 4))
     with place.open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["a", "b", "c", "d", label])
+        writer.writerow(["a", "b", "c", "d", "kind"])
         writer.writerows([*map(float, row), ("ant", "bee", "cat")[k]] for row, k in zip(X, y, strict=True))
     return place
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folders of a sweep, a fit, a path and a race, none of them with a report yet, and the data of the first three."""
+    """Folders of a sweep and its data, and of a fit, a path and a race; only the race has a report yet."""
     place = tmp_path_factory.mktemp("runs")
     data = str(table(place / "animals.csv"))
     (place / "space.toml").write_text(RECIPE)
-    quiet = ["--no-report", "--label", "kind"]
-    assert run(["sweep", data, "--recipe", str(place / "space.toml"), "--trials", "3", *quiet, "--out", str(place / "sweep")]) == 0
-    assert run(["path", data, "--strengths", "3", "--folds", "2", *quiet, "--out", str(place / "path")]) == 0
+    options = ["--trials", "3", "--no-report", "--label", "kind"]
+    assert run(["sweep", data, "--recipe", str(place / "space.toml"), *options, "--out", str(place / "sweep")]) == 0
+    save_path(a_path(), place / "path")
     fixed = tw.Recipe(optimizer=tw.optimizers.SGD(0.1), batch_size=32, epochs=4)
     made_run(1, diverged=0, space=fixed).save(place / "fit", report=False)  # its data is nowhere
-    assert run(["race", "quadratic", "--optimizers", "sgd:0.01,momentum:0.01", "--steps", "5", "--out", str(place / "race")]) == 0
+    racers = ["--optimizers", "sgd:0.01", "--steps", "5"]
+    assert run(["race", "quadratic", *racers, "--out", str(place / "race")]) == 0
     return place
 
 
@@ -75,7 +79,10 @@ def test_a_sweep_with_its_data(place: Path, capsys: pytest.CaptureFixture[str]) 
     text = page(place / "sweep" / "report.html")
     for section in ("verdict", "trials", "diagnoses", "curves", "confusion", "mistakes", "templates", "repeat"):
         assert f'<section id="{section}"' in text
-    assert f"thalweg sweep {place / 'animals.csv'} --recipe {place / 'sweep' / 'space.toml'} --trials 3 --label kind" in text
+    assert (
+        f"thalweg sweep {place / 'animals.csv'} --recipe {place / 'sweep' / 'space.toml'} --trials 3 --label kind"
+        in text
+    )
     assert "It could not be made" not in text
 
 
@@ -112,7 +119,9 @@ def test_a_race(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str])
 
 
 @pytest.mark.parametrize("damage", ["cut", "another version", "no mark", "lost history"])
-def test_a_damaged_folder_has_a_page_and_exit_code_3(damage: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_damaged_folder_has_a_page_and_exit_code_3(
+    damage: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     mark = folder / "run.json"
     if damage == "cut":
         mark.write_text(mark.read_text()[:300])
@@ -155,7 +164,7 @@ def test_data_that_moved_changed_or_is_gone(
     without = page(file)
     assert f"data is not to be had from {gone}" in without
     assert '<section id="confusion"' in without
-    assert run(["report", str(folder), "--data", "digits"]) == 2
+    assert run(["report", str(folder), "--data", str(table(tmp_path / "other.csv", seed=1))]) == 2
     assert "is not the data that the run was made on" in capsys.readouterr().err
     assert run(["report", str(folder), "--data", str(tmp_path / "nowhere.csv")]) == 3
     assert file.read_text(encoding="utf-8") == without
@@ -163,7 +172,9 @@ def test_data_that_moved_changed_or_is_gone(
     assert "not to be had" not in page(file)
 
 
-def test_an_unwritable_place_is_an_error_that_names_it(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unwritable_place_is_an_error_that_names_it(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "file").write_text("x")
     for out in (tmp_path / "file" / "report.html", tmp_path):
         assert run(["report", str(place / "fit"), "--out", str(out)]) == 2
@@ -196,7 +207,7 @@ def test_a_report_that_fails_loses_nothing_else(
         raise error
 
     monkeypatch.setattr("thalweg.report.write.write_report", fail)
-    add_report(made_run(1, diverged=0), tmp_path / "a run")
+    assert add_report(made_run(1, diverged=0), tmp_path / "a run", ProgressLine()) is None
     err = capsys.readouterr().err
     assert told in err
     assert f"the run is saved, its report is not; thalweg report '{tmp_path / 'a run'}' writes it" in err

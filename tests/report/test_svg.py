@@ -89,7 +89,8 @@ def test_short_numbers_keep_three_digits(value: float) -> None:
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0, "0"), (1e-3, "0.001"), (1e-5, "1e-5"), (12, "12"), (1.5, "1.5"), (20_000, "20k"), (12_500, "12.5k"), (1e6, "1e6")],
+    [(0, "0"), (1e-3, "0.001"), (1e-5, "1e-5"), (12, "12"), (1.5, "1.5"),
+     (20_000, "20k"), (12_500, "12.5k"), (1e6, "1e6")],
 )  # fmt: skip
 def test_numbers_are_written_as_people_do(value: float, text: str) -> None:
     assert short(value) == text
@@ -157,7 +158,7 @@ def test_lines_stand_where_they_should() -> None:
 def test_gaps_break_a_line_and_a_point_alone_is_a_dash() -> None:
     drawn = plot()
     drawn.line([0, 1, 2, 3, 4, 5, 6], [0, 1, math.nan, 0.5, math.inf, 0, 0.1], "s0")
-    assert one(drawn, "path")["d"] == "M0 1000 1000 0M2990 500 3010 500M5000 1000 6000 900"
+    assert one(drawn, "path")["d"] == "M0 1000 1000 0M2960 500 3040 500M5000 1000 6000 900"
     empty = plot()
     empty.line([1, 2], [math.nan, math.nan], "s0")
     empty.line([], [], "s0")
@@ -174,7 +175,7 @@ def test_gaps_break_a_line_and_a_point_alone_is_a_dash() -> None:
 def test_zero_has_no_place_on_a_log_axis() -> None:
     drawn = Plot(Linear(0, 4), Log(0.1, 10), height=100)
     drawn.line([0, 1, 2, 3, 4], [1, 10, 0, 0.1, -1], "s0")
-    assert one(drawn, "path")["d"] == "M0 500 2500 0M7490 1000 7510 1000"
+    assert one(drawn, "path")["d"] == "M0 500 2500 0M7460 1000 7540 1000"
 
 
 def test_an_area_has_the_gaps_of_its_lines() -> None:
@@ -252,6 +253,15 @@ def test_ticks_stand_at_their_values() -> None:
     assert [found.text for found in root.findall("./p")] == ["loss"]
 
 
+def test_numbers_are_not_cut() -> None:
+    drawn = Plot(Linear(0, 1), Linear(1_000_000.1, 1_000_000.9), x_ticks=False, left=40)
+    root = tree(drawn)
+    assert [found.text for found in root.findall(".//text")] == [f"1000000.{i}" for i in (2, 4, 6, 8)]
+    (axis,) = [found for found in root.iter("svg") if found.get("class") == "y-axis"]
+    assert axis.get("width") == "73"
+    assert [words for _, words in Linear(-4e-5, 0).ticks()] == ["−4e-5", "−3e-5", "−2e-5", "−1e-5", "0"]
+
+
 def test_long_categories_are_cut_with_a_sign() -> None:
     words = tuple(f"{'word' * 20}{i}" for i in range(30))
     texts = [found.text or "" for found in tree(Plot(Categories(words), Categories(words[:2]))).findall(".//text")]
@@ -261,7 +271,12 @@ def test_long_categories_are_cut_with_a_sign() -> None:
 
 def test_every_text_is_escaped() -> None:
     drawn = Plot(
-        Categories((HOSTILE, "b")), Categories(("u", HOSTILE)), x_title=HOSTILE, y_title=HOSTILE, label=HOSTILE, left=600
+        Categories((HOSTILE, "b")),
+        Categories(("u", HOSTILE)),
+        x_title=HOSTILE,
+        y_title=HOSTILE,
+        label=HOSTILE,
+        left=600,
     )
     drawn.line([HOSTILE, "b"], ["u", HOSTILE], HOSTILE, tip=HOSTILE, width=HOSTILE)
     drawn.mark("b", "u", HOSTILE, marker=HOSTILE, tip=HOSTILE, trial=1)

@@ -69,7 +69,9 @@ def test_diverged_trials_have_no_accuracy_and_stand_last() -> None:
     # The last epoch of one that diverged may look the best of all; what was cut short is below what finished.
     high = np.full(5, 0.999)
     trials = [
-        trial if trial.status.finished else dataclasses.replace(trial, history={**trial.history, "validation_accuracy": high})
+        trial
+        if trial.status.finished
+        else dataclasses.replace(trial, history={**trial.history, "validation_accuracy": high})
         for trial in run.trials
     ]  # fmt: skip
     record = known(dataclasses.replace(run, trials=tuple(trials)))
@@ -128,7 +130,9 @@ def test_the_winner_and_what_ties_with_it_are_told() -> None:
     told = {row.trials[0]: row.verdict for row in record.rows}
     assert {i for i, verdict in told.items() if verdict == "tied"} == set(run.selection.tied)
     assert {i for i, verdict in told.items() if verdict == "more accurate"} == set(run.selection.better)
-    assert {row.trials[0]: row.p_value for row in record.rows if row.p_value is not None} == dict(run.selection.p_values)
+    assert {row.trials[0]: row.p_value for row in record.rows if row.p_value is not None} == dict(
+        run.selection.p_values
+    )
     table = shown(run)
     assert table.strong == record.selected
     assert table.marks == tuple(row.trials[0] for row in record.rows)
@@ -215,9 +219,8 @@ def test_what_comes_with_a_kind_was_not_searched() -> None:
     assert "optimizer.kind" in found
     assert not [name for name in found if "beta" in name or "momentum" in name or "epsilon" in name]
     space = tw.Recipe(optimizer=Choice((SGD(0.1), SGD(0.1, momentum=0.9))), batch_size=32, epochs=4)
-    assert set(common.searched(made_run(2, diverged=0, space=space))) == {"optimizer.momentum.value"} or set(
-        common.searched(made_run(2, diverged=0, space=space))
-    ) == {"optimizer.momentum"}
+    (name,) = common.searched(made_run(2, diverged=0, space=space))
+    assert name.startswith("optimizer.momentum")
 
 
 def test_names_are_shortened_as_people_say_them() -> None:

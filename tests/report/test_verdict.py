@@ -19,6 +19,7 @@ from thalweg.fitted import Score
 from thalweg.report.block import Fold, Note, Section, Table, Tile
 from thalweg.report.records.verdict import VerdictRecord, verdict_record
 from thalweg.report.sections.verdict import headline, verdict_section
+from thalweg.report.words import many, percent, seconds, value_text
 from thalweg.run import Run
 from thalweg.selection import Edge
 from thalweg.training.status import Status
@@ -69,6 +70,26 @@ def labelled(train: list[int], test: list[int] | None) -> Dataset:
         "made", "made", split(train), ("ant", "bee", "cat"), validation=split([0, 1, 1, 2]),
         test=None if test is None else split(test),
     )  # fmt: skip
+
+
+def test_numbers_in_words() -> None:
+    assert (many(1, "trial"), many(1200, "trial"), many(2, "class", "classes")) == (
+        "1 trial",
+        "1,200 trials",
+        "2 classes",
+    )
+    assert [percent(share) for share in (0.96449, 1.0, None, math.nan)] == ["96.4 %", "100.0 %", "–", "–"]
+    spent = (0.04, 9.97, 12.4, 59.7, 200, 3600, 7510)
+    assert [seconds(one) for one in spent] == [
+        "0.0 s",
+        "10.0 s",
+        "12 s",
+        "1 min",
+        "3 min 20 s",
+        "1 h 0 min",
+        "2 h 5 min",
+    ]
+    assert [value_text(one) for one in (0.123456, 3, True, "relu", None)] == ["0.1235", "3", "True", "relu", "None"]
 
 
 # -- the record -------------------------------------------------------------------------------------------------------
@@ -208,14 +229,23 @@ def test_interrupted() -> None:
 
 def test_still_training() -> None:
     run = made_run(6, diverged=1)
+    first = {name: values[:5] for name, values in run.trials[0].history.items()}
     trials = tuple(
-        dataclasses.replace(trial, status=Status.training(3, 10)) if trial.number < 3 else trial for trial in run.trials
+        dataclasses.replace(trial, status=Status.training(5, 10), history=first, kept_epoch=5)
+        if trial.number < 3
+        else trial
+        for trial in run.trials
     )
     record = record_of(dataclasses.replace(run, trials=trials, selection=None, model=None, test=None, edges=()))
     assert record.training
     section = verdict_section(record)
-    assert section.title == "Training 6 trials"
-    assert headline(dataclasses.replace(record, validation=0.5)) == "Training 6 trials: 50.0 % on validation so far"
+    assert record.progress == pytest.approx(1 - 3 * 5 / 60)
+    best = max((t for t in trials if t.status.name != "diverged"), key=lambda t: t.validation_accuracy)
+    assert record.leader == (best.number, best.validation_accuracy)
+    told = f"trial {best.number} leads with {100 * best.validation_accuracy:.1f} % of the validation examples"
+    assert section.title == f"Training 6 trials, 75% done: {told}"
+    assert headline(dataclasses.replace(record, leader=None)) == "Training 6 trials, 75% done"
+    assert record_of(run).leader is None
     assert [note.text for note in notes(section)] == [
         "Trials are still being trained: nothing is selected yet, and the test split is not scored."
     ]

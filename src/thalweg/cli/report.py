@@ -34,7 +34,8 @@ def report(
 ) -> int:
     """Write the report of a sweep, a fit, a path or a race again: one HTML file that asks no host for anything.
 
-    A folder that is damaged or of another version gets a page of what can still be read, and the exit code 3.
+    Of a sweep's, fit's or path's folder that is damaged or of another version it shows what can still be read, with the
+    exit code 3.
 
     Parameters
     ----------

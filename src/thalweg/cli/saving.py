@@ -54,7 +54,8 @@ def add_report(run: Run | PathRun, folder: Path, line: ProgressLine) -> Path | N
         print(f"thalweg: {shown(error)}; {shown(again)}", file=sys.stderr)
     except Exception:
         traceback.print_exc()
-        print(f"thalweg: this is a fault of ours, please report it with the lines above; {shown(again)}", file=sys.stderr)
+        fault = "this is a fault of ours, please report it with the lines above"
+        print(f"thalweg: {fault}; {shown(again)}", file=sys.stderr)
     else:
         line.say(f"report: {file}")
         return file

@@ -75,6 +75,9 @@ def build_report(
     def of_sweep(name: str, build: Callable[[Run], _T]) -> _T | Lacking | None:
         return None if sweep is None else maker(name, build, sweep)
 
+    def curved(one: Case) -> tuple[Curvature | Lacking, PlaneRecord | Lacking, WinnerRates | None]:
+        return _curved(one, curvature is True)
+
     def of_case(name: str, build: Callable[[Case], _T]) -> _T | Lacking | None:
         return maker(name, build, case) if done else None
 
@@ -90,7 +93,7 @@ def build_report(
         mistakes=of_case("mistakes", mistakes_record),
         templates=of_case("templates", templates_record),
         path=None if path is None else maker("path", path_record, path),
-        curvature=None if curvature is False else _three(of_case("curvature", lambda one: _curved(one, curvature is True))),
+        curvature=None if curvature is False else _three(of_case("curvature", curved)),
         repeat=repeat_record(case.run, folder),
         folder=folder,
         faults=tuple(maker.faults),
@@ -131,4 +134,5 @@ class _Maker:
             fault = f"{name}: {type(error).__name__}: {error}"
             print(f"thalweg: the report's {fault}: this is a fault of ours; please report it", file=sys.stderr)
             self.faults.append(fault)
-            return Lacking(f"It could not be made ({type(error).__name__}: {error}): a fault of ours; please report it.")
+            what = f"{type(error).__name__}: {error}"
+            return Lacking(f"It could not be made ({what}): a fault of ours; please report it.")

@@ -44,8 +44,8 @@ class RepeatRecord:
     """How to repeat a run.
 
     ``command`` is a command line ("" where none says what was asked for, with the reason in ``note``), ``python`` the
-    same in Python; ``space`` and ``recipe`` are recipe files ("" where a part was Python code); ``elsewhere`` holds (framework,
-    code) pairs; ``facts`` what the numbers depend on; ``seconds`` where the time went.
+    same in Python; ``space`` and ``recipe`` are recipe files ("" where a part was Python code); ``elsewhere`` holds
+    (framework, code) pairs; ``facts`` what the numbers depend on; ``seconds`` where the time went.
     """
 
     command: str

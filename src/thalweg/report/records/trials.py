@@ -60,7 +60,7 @@ class TrialTable:
 
 
 def trial_table(run: Run) -> TrialTable | Lacking:
-    """Group a run's trials by recipe and rank them by validation accuracy: unfinished ones below, diverged ones last."""
+    """Group a run's trials by recipe, and rank them by validation accuracy; unfinished ones come after."""
     if not run.trials:
         return Lacking("The run has no trial.")
     columns = searched(run)
@@ -123,4 +123,3 @@ def _training_loss(trial: Trial) -> float:
 def _mean(values: Sequence[float]) -> float:
     known = [value for value in values if math.isfinite(value)]
     return float(np.mean(known)) if known else math.nan
-

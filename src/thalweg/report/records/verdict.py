@@ -14,12 +14,12 @@ from thalweg.diagnostics.case import Case
 from thalweg.fitted import Score
 from thalweg.paths.records import Path
 from thalweg.recipe_files import flatten, kind_of
-from thalweg.report.records.common import searched, short_names, value_of
+from thalweg.report.records.common import accuracy_of, searched, short_names, value_of
 from thalweg.run import Run
 from thalweg.search import dimensions
 from thalweg.selection import Edge
 from thalweg.solvers.solution import CONVERGED
-from thalweg.training.status import DIVERGED, PRUNED
+from thalweg.training.status import DIVERGED, PRUNED, TRAINING
 
 __all__ = ["Kind", "VerdictRecord", "verdict_record"]
 
@@ -44,6 +44,8 @@ class VerdictRecord:
         tied, compared, better: of how many compared others a paired test cannot tell it, how many others were
             compared, and how many that test finds more accurate (one-standard-error passed them over).
         edges: searched numbers whose best value lies at the end of their range; a path's as sentences.
+        leader: of a run that is still being trained, the trial that stands highest on validation, and its accuracy;
+            None elsewhere, and before an epoch is through. ``progress`` is the share of all epochs that were trained.
         bound: of a path's winner: how far above the minimum its objective may lie, as a share of it.
         certified: of a path: whether that is within the tolerance asked for.
     """
@@ -71,6 +73,8 @@ class VerdictRecord:
     interrupted: bool
     seconds: Mapping[str, float]
     messages: tuple[str, ...]
+    leader: tuple[int, float] | None = None
+    progress: float = 1.0
     bound: float | None = None
     certified: bool | None = None
     caveats: tuple[str, ...] = ()
@@ -86,7 +90,7 @@ class VerdictRecord:
     @property
     def training(self) -> bool:
         """Whether trials are still being trained."""
-        return "training" in self.statuses
+        return TRAINING in self.statuses
 
 
 def verdict_record(case: Case) -> VerdictRecord:
@@ -112,8 +116,24 @@ def _of_sweep(run: Run, data: Dataset | None) -> VerdictRecord:
         test=run.test, baseline=_baseline(data), validation=value, error=error, judged=judged, seeds=seeds,
         tied=len(run.tied), compared=0 if selection is None else len(selection.p_values),
         better=0 if selection is None else len(selection.better), edges=run.edges, refitted=run.refitted,
-        interrupted=run.interrupted, seconds=run.seconds, messages=run.messages,
+        interrupted=run.interrupted, seconds=run.seconds, messages=run.messages, leader=_leader(run),
+        progress=_progress(run),
     )  # fmt: skip
+
+
+def _leader(run: Run) -> tuple[int, float] | None:
+    """A run that goes on has selected nothing yet; its leader is the best so far, and no more than that."""
+    if TRAINING not in run.statuses:
+        return None
+    known = [(t.validation_accuracy, t.number) for t in run.trials if math.isfinite(accuracy_of(t))]
+    return None if not known else (max(known)[1], max(known)[0])
+
+
+def _progress(run: Run) -> float:
+    """Trials that ended before their last epoch have no more to do."""
+    going = [trial for trial in run.trials if trial.status.name == TRAINING]
+    left = sum(trial.recipe.epochs - len(trial.history["data_loss"]) for trial in going)
+    return 1 - left / max(1, sum(trial.recipe.epochs for trial in run.trials))
 
 
 def _of_path(path: Path, data: Dataset | None) -> VerdictRecord:

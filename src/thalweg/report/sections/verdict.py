@@ -39,8 +39,11 @@ def headline(record: VerdictRecord) -> str:
     """Return the verdict in a sentence."""
     one = "solution" if record.kind == "path" else "trial"
     if record.training:
-        so_far = f": {percent(record.validation)} on validation so far" if record.validation is not None else ""
-        return f"Training {many(record.trials, one)}{so_far}"
+        work = f"Training {many(record.trials, one)}, {record.progress:.0%} done"
+        if record.leader is None:
+            return work
+        number, accuracy = record.leader
+        return f"{work}: trial {number} leads with {percent(accuracy)} of the validation examples"
     if record.winner is None:
         if record.interrupted:
             return "Stopped before anything could be selected"
@@ -99,7 +102,13 @@ def _tiles(record: VerdictRecord) -> list[Tile]:
     spent = record.seconds.get("total")
     if spent is not None:
         work = record.seconds.get("train", record.seconds.get("solve"))
-        tiles.append(Tile("time", seconds(spent), "" if work is None else f"{seconds(work)} of it to {'solve' if record.kind == 'path' else 'train'}"))
+        tiles.append(
+            Tile(
+                "time",
+                seconds(spent),
+                "" if work is None else f"{seconds(work)} of it to {'solve' if record.kind == 'path' else 'train'}",
+            )
+        )
     return tiles
 
 
@@ -160,9 +169,13 @@ def _next(record: VerdictRecord, findings: Sequence[Finding]) -> list[str]:
     remedies = [f.remedy for f in findings if f.verdict == "found" and f.remedy]
     steps += [remedy[0].upper() + remedy[1:] + ("" if remedy.endswith(".") else ".") for remedy in remedies[:4]]
     if record.compared and record.tied > record.compared / 2 and record.seeds == 1 and record.kind == "sweep":
-        steps.append("Take any of the tied trials that suits you better (simpler, cheaper), or try again with --seeds 3.")
+        steps.append(
+            "Take any of the tied trials that suits you better (simpler, cheaper), or try again with --seeds 3."
+        )
     if record.diverged > 0.4 * record.trials and record.diverged < record.trials:
-        steps.append(f"Lower the upper end of the learning rates: {record.diverged} of {record.trials} trials diverged.")
+        steps.append(
+            f"Lower the upper end of the learning rates: {record.diverged} of {record.trials} trials diverged."
+        )
     return list(dict.fromkeys(steps))
 
 

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup, escape
 
-from thalweg.report.svg.scales import Categories, Scale
+from thalweg.report.svg.scales import Categories, Linear, Log, Scale
 
 __all__ = ["MARKERS", "Plot"]
 
 # Each is a symbol of the page (`templates/symbols.svg`): series i takes marker i, so that colour is never alone.
 MARKERS = ("circle", "square", "triangle", "diamond", "down", "plus")
 _UNITS = 10_000  # along x, within the stretched drawing that holds lines and areas
-_DOT = 10  # units to both sides of a point between gaps, which a line of no length would not show
+_DOT = 40  # units to both sides of a point between gaps, which a line of no length would not show
 _FINE = 10  # units a pixel along y, there
 
 
@@ -27,7 +27,7 @@ class Plot:
         height: of the plotting area in pixels; its width is whatever the page has.
         x_title, y_title: what stands along the axes; y's stands above its axis, level, where it is read.
         label: what a screen reader says of the picture: the summary.
-        left: pixels for the y axis' words.
+        left: pixels for the y axis' words; more where its numbers need it.
         x_ticks, y_ticks: False leaves an axis' words out, where a neighbour has them.
 
     Series have a class: ``s0`` ... ``s5`` (coloured), ``ink``, ``grey``, ``alarm``, ``faint``. A mark or line with a
@@ -203,7 +203,7 @@ class Plot:
             whole, self._grid(), stretched, Markup("").join(self._marks), Markup("").join(self._top), self._below()
         )
         left = Markup('<svg class="y-axis" width="{}" height="{}" aria-hidden="true">{}</svg>').format(
-            self.left if self.y_ticks else 8, whole, self._aside() if self.y_ticks else ""
+            self._room() if self.y_ticks else 8, whole, self._aside() if self.y_ticks else ""
         )
         return Markup('{}{}<div class="plot" role="img" tabindex="0" aria-label="{}">{}{}</div>').format(
             legend, above, self.label, left, area
@@ -225,10 +225,15 @@ class Plot:
             ]
         return Markup("").join(lines)
 
+    def _room(self) -> int:
+        """Pixels for the y axis' words: numbers are never cut, since what is left of them might be the same."""
+        numbers = self._ticks(self.y) if isinstance(self.y, (Linear, Log)) else ()
+        return max([self.left, *(10 + 7 * len(words) for _, words in numbers)])
+
     def _aside(self) -> Markup:
         return Markup("").join(
             Markup('<text class="tick end" x="{}" y="{}">{}</text>').format(
-                self.left - 8, _number(self._down(value) + 4), _cut(words, self.left // 7)
+                self._room() - 8, _number(self._down(value) + 4), _cut(words, self._room() // 7)
             )
             for value, words in self._ticks(self.y)
         )

@@ -64,7 +64,7 @@ class Linear:
         values = [(first + i) * step for i in range(count)]
         if largest < 1e4 and step >= 1e-4:
             return [(v, f"{v:.{digits}f}".replace("-", "−")) for v in values]
-        return [(v, _told_apart(v, step)) for v in values]
+        return [(v, "−" * (v < 0) + _told_apart(abs(v), step)) for v in values]
 
 
 @dataclass(frozen=True)
@@ -147,13 +147,13 @@ def scale_for(
 
 
 def _told_apart(value: float, step: float) -> str:
-    """Write a tick's value with as many digits as tell it from the next one, ``step`` away."""
+    """Write a tick's size with as many digits as tell it from the next one, ``step`` away."""
     if not round(value / step):
         return "0"
-    digits = math.floor(math.log10(abs(value)) + 1e-9) - math.floor(math.log10(step) + 1e-9) + 1
+    digits = math.floor(math.log10(value) + 1e-9) - math.floor(math.log10(step) + 1e-9) + 1
     if digits <= 3:
         return short(float(f"{value:.6g}"))
-    if 1 <= abs(value) < 1e7:
+    if 1 <= value < 1e7:
         return f"{value:.{max(0, -math.floor(math.log10(step) + 1e-9))}f}"
     mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
     return f"{float(mantissa):.{digits}g}e{int(exponent)}"
