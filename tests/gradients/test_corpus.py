@@ -24,7 +24,7 @@ UNSURE = {
     "float32 inside, 20,000",
     "not analytic mean, 100,000 entries",
 }
-# Seconds each, and told from the same among 10,000 entries by their number alone; benchmarks/bench_gradcheck.py has them.
+# Seconds each, and the same among 10,000 entries are here; benchmarks/bench_gradcheck.py has these too.
 LARGEST = {f"one entry of 100,000: {kind}" for kind in ("sign", "zeroed", "pair swapped")}
 pytestmark = pytest.mark.slow
 

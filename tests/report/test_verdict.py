@@ -243,8 +243,8 @@ def test_still_training() -> None:
     best = max((t for t in trials if t.status.name != "diverged"), key=lambda t: t.validation_accuracy)
     assert record.leader == (best.number, best.validation_accuracy)
     told = f"trial {best.number} leads with {100 * best.validation_accuracy:.1f} % of the validation examples"
-    assert section.title == f"Training 6 trials, 75% done: {told}"
-    assert headline(dataclasses.replace(record, leader=None)) == "Training 6 trials, 75% done"
+    assert section.title == f"Training 6 trials, 75 % done: {told}"
+    assert headline(dataclasses.replace(record, leader=None)) == "Training 6 trials, 75 % done"
     assert record_of(run).leader is None
     assert [note.text for note in notes(section)] == [
         "Trials are still being trained: nothing is selected yet, and the test split is not scored."

@@ -151,8 +151,9 @@ _UNWEIGHTED = "this data weights its examples, and the run did not: give the dat
 def make_case(run: Run | Path, data: Any = None, trial: int | None = None) -> Case:
     """Put a case together; ``data`` is whatever `load` reads, and must be the data of the run.
 
-    None takes the data that the run still holds (``run.dataset``: it was made in this process), if any. The splits are cut as the run cut them: from its seed and shares. Where the run weighted its examples and this data
-    does not, or the other way round, the objective is not the run's: the data is left out, and the case says so.
+    None takes the data that the run still holds (``run.dataset``: it was made in this process), if any. The splits are
+    cut as the run cut them: from its seed and shares. Where the run weighted its examples and this data does not, or
+    the other way round, the objective is not the run's: the data is left out, and the case says so.
 
     Raises:
         UsageError: the data is other than the run's, or there is no trial of that number.

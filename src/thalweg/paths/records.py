@@ -125,7 +125,8 @@ class Path:
     weighting in turn, and act on the features that ``preprocessing`` makes. ``choice``,
     ``model`` (the chosen solution, fitted on all training examples) and ``test`` (its only score on the test
     split) are None without folds, and after an interruption. The model's own preprocessing also takes out offsets that
-    would cost its float32 scores their digits. ``dataset`` is the data as the path cut it; a run folder does not hold it.
+    would cost its float32 scores their digits. ``dataset`` is the data as the path cut it, which a run folder does
+    not hold.
     """
 
     solutions: tuple[PathSolution, ...]

@@ -39,7 +39,7 @@ def headline(record: VerdictRecord) -> str:
     """Return the verdict in a sentence."""
     one = "solution" if record.kind == "path" else "trial"
     if record.training:
-        work = f"Training {many(record.trials, one)}, {record.progress:.0%} done"
+        work = f"Training {many(record.trials, one)}, {100 * record.progress:.0f} % done"
         if record.leader is None:
             return work
         number, accuracy = record.leader
