@@ -22,7 +22,10 @@ import jax
 import jax.monitoring
 import pytest
 
+from thalweg.report import write
+
 ROOT = Path(__file__).resolve().parent.parent
+WRITE_REPORT = write.write_report
 
 # A rank that JAX extends silently is nearly always a mistake in a shape.
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -33,11 +36,14 @@ hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "here")
 
 
-@pytest.fixture(autouse=True)
-def _reports(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Write reports in the tests that are about them: each takes a second or more, and a hundred tests save runs."""
-    if request.node.get_closest_marker("report") is None:
-        monkeypatch.setattr("thalweg.report.write.write_report", lambda _, folder, **__: Path(folder) / "report.html")
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Write reports in tests marked ``report`` alone: each takes a second or more, and a hundred tests save runs.
+
+    A hook, since fixtures of a module are set up before any fixture of a test.
+    """
+    written = item.get_closest_marker("report") is not None
+    write.write_report = WRITE_REPORT if written else lambda _, folder, **__: Path(folder) / write.FILE
 
 
 @pytest.fixture

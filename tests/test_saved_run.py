@@ -100,3 +100,11 @@ def test_python_code_is_named_as_what_no_file_can_hold(tmp_path: Path) -> None:
     folder = tw.fit(recipe, blobs()).save(tmp_path / "run")
     with pytest.raises(tw.UsageError, match="Python code"):
         tw.load_run(folder)
+
+
+def test_a_model_that_is_missing_is_told(run: tw.Run, tmp_path: Path) -> None:
+    """Without its weights a folder would pass for a run that selected nothing, under a verdict that says who won."""
+    folder = run.save(tmp_path / "run")
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(tw.DataError, match=r"lacks its model\.safetensors"):
+        tw.load_run(folder)

@@ -93,7 +93,7 @@ def _sweep(folder: Path, record: dict[str, Any]) -> Run:
         interrupted=bool(record["interrupted"]),
         selection=selection,
         edges=() if best is None else tuple(edges(space, best.coordinates)),
-        model=_model(folder),
+        model=_model(folder, selection is not None),
         refitted=record["best"] is not None and bool(record["best"]["refitted"]),
         test=_score(record["test"]),
         versions=record["versions"],
@@ -169,7 +169,7 @@ def _path(folder: Path, record: dict[str, Any]) -> PathRun:
         interrupted=bool(record["interrupted"]),
         choice=_choice(record["choice"], record["edges"]),
         preprocessing=Preprocessing(record["data"]["preprocessing"], arrays["shift"], arrays["scale"]),
-        model=_model(folder),
+        model=_model(folder, record["choice"] is not None),
         test=_score(record["test"]),
         versions=record["versions"],
     )
@@ -228,5 +228,10 @@ def _score(record: dict[str, Any] | None) -> Score | None:
     return None if record is None else Score(record["correct"], record["count"], record["loss"])
 
 
-def _model(folder: Path) -> FittedModel | None:
-    return load_model(folder) if (folder / "model.safetensors").is_file() else None
+def _model(folder: Path, chosen: bool) -> FittedModel | None:
+    """Read the model; a run that chose nothing may have none."""
+    if (folder / "model.safetensors").is_file():
+        return load_model(folder)
+    if chosen:
+        raise DataError(f"{folder} lacks its model.safetensors, the weights of what was selected; run it again")
+    return None

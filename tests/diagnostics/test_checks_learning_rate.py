@@ -67,6 +67,23 @@ def test_a_slow_line_is_a_rate_too_low_and_not_converged_with_one_remedy():
     assert "learning rate first" in NotConverged().examine(case).remedy
 
 
+@pytest.mark.parametrize(
+    ("rate", "accuracy", "verdict"),
+    [(0.31, 0.6, "passed"), (0.31, 0.61, "found"), (0.29, 0.5, "found"), (3.0, 0.1, "passed")],
+)
+def test_a_search_that_tried_higher_rates_knows_better(rate, accuracy, verdict):
+    """The slow line's own rate is 0.1 and its accuracy 0.6; a rival at three times that and more decides."""
+    case = made(falling(20, 0.01))
+    own, history = case.trial, dict(case.trial.history)
+    own = dataclasses.replace(own, history=history | {"validation_accuracy": np.full(20, 0.6)})
+    recipe = dataclasses.replace(own.recipe, optimizer=SGD(rate))
+    rival = dataclasses.replace(
+        own, number=1, recipe=recipe, history=history | {"validation_accuracy": np.full(20, accuracy)}
+    )
+    searched = Case(dataclasses.replace(case.run, trials=(own, rival)), own, None)
+    assert RateTooLow().examine(searched).verdict == verdict
+
+
 def test_too_few_epochs_are_not_a_rate_too_low():
     """A quick beginning and a long tail."""
     case = made(np.log(4) * (1 + 20 * (np.arange(6) + 0.5)) ** -0.2)
@@ -258,7 +275,8 @@ def test_the_limit_and_who_has_none():
         assert RateAboveLimit().examine(_with(case, trial)).verdict == "not applicable"
     hinge = dataclasses.replace(case.trial, recipe=dataclasses.replace(recipe, loss=tw.losses.Hinge()))
     assert "straight" in RateAboveLimit().examine(_with(case, hinge)).evidence
-    assert RateAboveLimit().examine(tw.diagnostics.make_case(run)).verdict == "not applicable"  # no data
+    bare = tw.diagnostics.make_case(dataclasses.replace(run, dataset=None))
+    assert RateAboveLimit().examine(bare).verdict == "not applicable"
 
 
 def _with(case: Case, trial: Trial) -> Case:

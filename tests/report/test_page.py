@@ -22,7 +22,8 @@ from thalweg.findings import Finding
 from thalweg.report import report_page
 from thalweg.report.block import Code, Fold, Lacking, Note, Picture, Section, Table, Tile
 from thalweg.report.build import build_report
-from thalweg.report.page import Page, digest, figure, render
+from thalweg.report.filling import digest, figure
+from thalweg.report.page import Page, render
 from thalweg.report.sections.all import page_of
 from thalweg.report.svg import Linear, Plot
 from thalweg.training.status import Status
@@ -251,7 +252,7 @@ def test_a_page_of_a_running_sweep_leaves_out_what_only_a_finished_one_has() -> 
     assert report.faults == ()
     assert report.findings is report.confusion is report.curvature is None
     reader = check(render(page_of(report), live=True))
-    assert "Training 6 trials" in reader.text("h2")
+    assert reader.text("h2")[0].startswith("Training 6 trials, ")
     assert "diagnoses" not in [a["id"] for a in reader.all("section")]
 
 

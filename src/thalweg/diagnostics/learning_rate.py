@@ -130,7 +130,8 @@ class RateTooLow(Check):
     That a higher rate would have done better *in as many epochs* is all that a curve shows: with enough
     epochs the low rate gets there too. Very noisy gradients (batches of one or two) call for rates below the limit, and
     a network may wait on a plateau at any rate: there a hit is worth one trial with ten times the rate, no more. Below
-    40 steps the two cannot be told apart. Thresholds from the corpus (seed 0).
+    40 steps the two cannot be told apart. Thresholds from the corpus (seed 0). Where the search has tried rates three
+    times as high and more, with the same optimizer, and none of them did better on validation, the check passes.
     """
 
     code: ClassVar[str] = "LR02"
@@ -175,7 +176,30 @@ class RateTooLow(Check):
             return self.found(f"{evidence}; {moved}", steps)
         if curve.fall < self.nothing * curve.start and _wandered(trial, curve.steps) > self.wandered:
             return self.passed(f"{evidence}; the weights moved freely, so there is little to gain by any rate", steps)
+        if is_slow(curve) and (others := _higher_and_no_better(case, trial)):
+            return self.passed(f"{evidence}; but {others}", steps)
         return self.judged(is_slow(curve), evidence, steps)
+
+
+def _higher_and_no_better(case: Case, trial: Trial) -> str:
+    """Say what the search's own trials at higher rates came to, where they were no better; nothing otherwise."""
+    own = _peak(trial)
+    if case.sweep is None or own is None:
+        return ""
+    kind = type(trial.recipe.optimizer)
+    rivals = [
+        other
+        for other in case.sweep.trials
+        if other.status.finished and isinstance(other.recipe.optimizer, kind) and (_peak(other) or 0) >= 3 * own
+    ]
+    if not rivals or max(rival.validation_accuracy for rival in rivals) > trial.validation_accuracy:
+        return ""
+    return f"none of the {len(rivals)} trials at three times this rate and more did better on validation"
+
+
+def _peak(trial: Trial) -> float | None:
+    base = getattr(getattr(trial.recipe.optimizer, "learning_rate", None), "base", None)
+    return None if base is None else float(base)
 
 
 def shown(case: Case) -> Curve:

@@ -20,6 +20,7 @@ from thalweg.findings import Finding, Severity
 from thalweg.models import Convolutional, Dense
 from thalweg.optimizers import RandomSearch
 from thalweg.recipe import FULL_BATCH
+from thalweg.training.status import INTERRUPTED
 
 __all__ = ["CHECKS", "DeadUnits", "NoiseDominated", "VanishingGradients"]
 
@@ -224,6 +225,8 @@ class NoiseDominated(Check):
         rates = case.trial.history["learning_rate"][: case.trial.kept_epoch]
         count = len(case.inputs["train"][1])
         batch = count if recipe.batch_size == FULL_BATCH else min(int(recipe.batch_size), count)
+        if case.trial.status.name == INTERRUPTED:
+            return self.not_applicable("the trial was interrupted, so its schedule did not come to its end")
         if recipe.averaging is not None or hasattr(recipe.optimizer, "judged"):
             return self.not_applicable("the kept weights are an average over steps, which takes the noise out")
         if not len(rates) or not np.isfinite(rates).all():

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
-from importlib import resources
 from typing import Any
 
-import jinja2
 import numpy as np
 from markupsafe import Markup
 
@@ -23,6 +19,7 @@ from thalweg.landscapes.starts import REACH, frame_of
 from thalweg.landscapes.verdict import RaceRow, race_rows, race_sentence
 from thalweg.plot.race_panel import backdrop, checked_start, last_step
 from thalweg.plot.theme import themed
+from thalweg.report.filling import filled, text_of
 from thalweg.report.race_racers import live_racers
 
 __all__ = ["race_page"]
@@ -72,9 +69,11 @@ def race_page(
     start = checked_start(record, start)
     _check_known(record, start)
     content = json.dumps(_content(record, start, racers), separators=(",", ":"), allow_nan=False)
-    script, css = "\n".join(_text(name) for name in _SCRIPTS), _text("race.css")
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    page: str = environment.from_string(_text("race.html")).render(
+    script, css = "\n".join(text_of(name) for name in _SCRIPTS), text_of("race.css")
+    return filled(
+        "race.html",
+        css=css,
+        script=script,
         title=title_of(record.landscape),
         sentence=race_sentence(record, racers),
         messages=record.messages,
@@ -82,16 +81,9 @@ def race_page(
         several=len(record.starts) > 1,
         table=_table(race_rows(record, racers)),
         reach=REACH,
-        policy=(
-            f"default-src 'none'; script-src '{_digest(script)}'; style-src '{_digest(css)}'; img-src data:; "
-            "base-uri 'none'; form-action 'none'"
-        ),
-        css=Markup(css),
-        script=Markup(script),
         # Within a script element only "<" could end it, or begin a comment.
         data=Markup(content.replace("<", "\\u003c")),
     )
-    return page
 
 
 def _check_known(record: Race, start: int) -> None:
@@ -132,14 +124,6 @@ def _number(value: float | None) -> str:
         return ""
     text = f"{value:,.0f}" if value == int(value) and abs(value) < 1e6 else f"{value:.3g}"
     return re.sub(r"e\+?(-?)0*", r"e\1", text).replace("-", "−")
-
-
-def _text(name: str) -> str:
-    return (resources.files("thalweg.report") / "templates" / name).read_text(encoding="utf-8")
-
-
-def _digest(text: str) -> str:
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
 def _content(record: Race, start: int, racers: Sequence[Any] | None) -> dict[str, Any]:
