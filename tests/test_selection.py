@@ -18,7 +18,7 @@ from thalweg.ranges import choice, integers, log_uniform, uniform
 from thalweg.recipe import Recipe
 from thalweg.search import dimensions, draw, resolve
 from thalweg.selection import Edge, edges, select
-from thalweg.statistics import holm, mcnemar, wilson
+from thalweg.statistics import holm, mcnemar, standard_error, wilson
 from thalweg.training.records import METRICS, TrialRecord
 from thalweg.training.status import Status
 
@@ -224,6 +224,15 @@ def test_wilson_at_the_ends_is_exact():
 def test_wilson_refuses_what_is_no_share(correct, count):
     with pytest.raises(UsageError, match="is no share"):
         wilson(correct, count)
+
+
+def test_the_standard_error_is_never_0_and_that_of_the_share_for_many_examples():
+    for share in (0.0, 1.0):
+        assert standard_error(share, 8) == pytest.approx((0.1 * 0.9 / 10) ** 0.5)
+    assert standard_error(0.9, 100_000) == pytest.approx((0.9 * 0.1 / 100_000) ** 0.5, rel=1e-4)
+    for share, count in ((1.1, 5), (-0.1, 5), (float("nan"), 5), (0.5, 0)):
+        with pytest.raises(UsageError, match="is no share"):
+            standard_error(share, count)
 
 
 def test_ties_are_those_that_the_paired_test_cannot_tell_from_the_winner():

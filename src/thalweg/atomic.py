@@ -16,7 +16,7 @@ from pathlib import Path
 
 from thalweg.errors import UsageError
 
-__all__ = ["check_free", "new_folder", "write_bytes"]
+__all__ = ["check_file", "check_free", "new_folder", "write_bytes"]
 
 
 def write_bytes(path: str | Path, content: bytes) -> None:
@@ -41,6 +41,20 @@ def write_bytes(path: str | Path, content: bytes) -> None:
             temporary.unlink(missing_ok=True)
             raise
         _sync_names(path.parent)
+
+
+def check_file(path: str | Path) -> None:
+    """Raise a UsageError, before any work, if `write_bytes` could not write a file there."""
+    with _writing(path):
+        place = _resolved(path)
+        if place.is_dir():
+            raise UsageError(f"{path} cannot be written: it is a folder; give the name of a file")
+        if not place.parent.is_dir():
+            raise UsageError(f"{path} cannot be written: there is no folder {place.parent}; make it, or give another")
+        # A file is replaced by name, which takes the folder; a pipe or a device is written into.
+        held = place if place.exists() and not place.is_file() else place.parent
+        if not os.access(held, os.W_OK if held is place else os.W_OK | os.X_OK):
+            raise UsageError(f"{path} cannot be written: {held} may not be written to; give another place")
 
 
 def check_free(folder: str | Path, *, overwrite: bool, mark: str) -> None:

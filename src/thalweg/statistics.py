@@ -10,7 +10,7 @@ import numpy as np
 
 from thalweg.errors import UsageError
 
-__all__ = ["Accuracy", "holm", "mcnemar", "wilson"]
+__all__ = ["Accuracy", "holm", "mcnemar", "standard_error", "wilson"]
 
 _Z95 = 1.959963984540054
 
@@ -53,6 +53,18 @@ def wilson(correct: int, count: int) -> tuple[float, float]:
     half = _Z95 * math.sqrt(p * (1 - p) / count + z2 / (4 * count**2)) / (1 + z2 / count)
     # At the ends the interval's bound is exactly the share: rounding must not push it past.
     return (0.0 if correct == 0 else centre - half, 1.0 if correct == count else centre + half)
+
+
+def standard_error(share: float, count: int) -> float:
+    """Return the standard error of a ``share`` of ``count`` examples, one right and one wrong added: √(q(1−q)/(n + 2)).
+
+    q = (np + 1)/(n + 2) (Agresti and Caffo 2000). √(p(1−p)/n) would be 0 where all or none are right, as if nothing
+    were left to chance; for many examples and shares away from 0 and 1 the two agree.
+    """
+    if count < 1 or not 0 <= share <= 1:
+        raise UsageError(f"{share} of {count} examples is no share; it must lie in [0, 1], and count be at least 1")
+    q = (count * share + 1) / (count + 2)
+    return math.sqrt(q * (1 - q) / (count + 2))
 
 
 @dataclass(frozen=True)

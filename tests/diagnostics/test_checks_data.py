@@ -148,6 +148,9 @@ def test_a_validation_split_too_small(run: tw.Run, path: Any) -> None:
     assert ValidationTooSmall().examine(selected(run, accuracies, 0, tied=(1, 2))).verdict == "passed"
     alike = ValidationTooSmall().examine(selected(run, [0.9] * 8, 0, tied=tuple(range(1, 8))))
     assert alike.verdict == "passed"  # ± 4 points: all are alike
+    damaged = ValidationTooSmall().examine(selected(run, [float("nan"), *accuracies[1:]], 0, tied=(1,)))
+    assert damaged.verdict == "not applicable"
+    assert "no finite number" in damaged.evidence
     assert ValidationTooSmall().examine(Case(path, None, None)).verdict == "passed"
 
 

@@ -123,7 +123,7 @@ def test_a_case_has_the_splits_of_the_run(run: tw.Run, path: tw.paths.Path, data
 
 
 def test_other_data_a_missing_trial_and_an_unknown_check_are_refused(run: tw.Run, path: tw.paths.Path) -> None:
-    with pytest.raises(tw.UsageError, match="fingerprint differs"):
+    with pytest.raises(tw.UsageError, match="the fingerprints differ"):
         diagnose(run, blobs(seed=9))
     with pytest.raises(tw.UsageError, match="trials 0 to 2"):
         diagnose(run, trial=3)

@@ -21,6 +21,7 @@ from thalweg.report.block import Lacking, Picture, Section, Table
 from thalweg.report.page import Page, render
 from thalweg.report.records.confusion import ConfusionRecord, confusion_of, confusion_record
 from thalweg.report.sections.confusion import confusion_section, shade_of
+from thalweg.report.sections.naming import brief, shortened
 
 
 def names(count: int) -> tuple[str, ...]:
@@ -257,3 +258,24 @@ def test_nothing_confused() -> None:
     assert "Nothing is taken for anything else" in matrix.summary
     assert matrix.table.rows == ()
     assert "best class class 1 with 1.000" in recall.summary
+
+
+def test_names_that_begin_and_end_alike_are_told_apart_by_their_middle() -> None:
+    names = [f"klasse {i:02d} mit langem Namen" for i in range(12)]
+    assert brief(names, 12) == [f"{i:02d}" if i >= 10 else f"0{i}" for i in range(12)]
+    assert brief(["ant", "bee"], 12) == ["ant", "bee"]
+    assert brief(["a" * 20, "a" * 21], 12) == [shortened("a" * 20, 12), shortened("a" * 21, 12)]
+    assert brief(["only one name, and long"], 12) == [shortened("only one name, and long", 12)]
+
+
+@pytest.mark.parametrize(
+    ("labels", "predicted", "words"),
+    [
+        ([0, 1, 2], [1, 1, 0], "No class is taken for the same other one twice."),
+        ([0, 0, 1, 1], [1, 1, 2, 2], "A most frequent confusion: class a taken for b, 2 of 2."),
+        ([0, 0, 1], [1, 1, 2], "The most frequent confusion: class a taken for b, 2 of 2."),
+    ],
+)
+def test_ties_between_confusions_are_told(labels: list[int], predicted: list[int], words: str) -> None:
+    record = confusion_of(np.array(labels), np.array(predicted), ("a", "b", "c"))
+    assert words in str(confusion_section(record))

@@ -241,6 +241,30 @@ def test_numbers_stand_in_tiles_and_sentences() -> None:
 
 
 @pytest.mark.parametrize(
+    ("changes", "formula", "limit", "about"),
+    [
+        ({}, "2/λmax", 2 / 4, ""),
+        ({"nesterov": True}, "2/λmax", 2 / 4, ""),  # without momentum it is plain
+        ({"decay": 0.5}, "2/(λmax + decay)", 2 / 4.5, "; decay = 0.5"),
+        ({"momentum": 0.9}, "2(1 + ρ)/λmax", 3.8 / 4, "; ρ = 0.9"),
+        ({"momentum": 0.9, "decay": 0.5}, "2(1 + ρ)/(λmax + decay)", 3.8 / 4.5, "; ρ = 0.9, decay = 0.5"),
+        ({"momentum": 0.9, "nesterov": True}, "2(1 + ρ)/((1 + 2ρ)λmax)", 3.8 / (2.8 * 4), "; ρ = 0.9"),
+        ({"momentum": 0.9, "nesterov": True, "decay": 0.5}, "2(1 + ρ)/((1 + 2ρ)(λmax + decay))", 3.8 / (2.8 * 4.5),
+         "; ρ = 0.9, decay = 0.5"),
+    ],
+)  # fmt: skip
+def test_the_formula_shown_is_the_one_computed(changes: dict[str, Any], formula: str, limit: float, about: str) -> None:
+    rates = dataclasses.replace(RATES, **changes)
+    tiles = curvature_section(made_curvature(), LACKING, rates).parts[0]
+    assert isinstance(tiles, list)
+    assert (tiles[-1].name, tiles[-1].about) == (
+        f"Limit of the rate {formula}", f"for gradient descent at a fixed rate{about}",
+    )  # fmt: skip
+    assert rates.limit(made_curvature()) == pytest.approx(limit)
+    assert tiles[-1].value == f"{limit:.3g}"
+
+
+@pytest.mark.parametrize(
     ("ends", "verdict"), [((4.0, -0.5), "saddle"), ((-1.0, -4.0), "maximum"), ((4.0, 1e-9), "flat to rounding")]
 )
 def test_every_kind_of_point_is_named(ends: tuple[float, float], verdict: str) -> None:

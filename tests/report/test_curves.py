@@ -199,7 +199,7 @@ def test_without_a_validation_loss_its_panel_is_left_out(run: Run) -> None:
     record = known(dataclasses.replace(run, trials=tuple(trials)))
     assert list(record.ranges) == ["data_loss", "validation_accuracy"]
     assert "There is no validation loss to draw." in record.notes
-    assert picture(record).drawing.count('role="img"') == 2
+    assert picture(record).drawing.count('class="plot"') == 2
 
 
 def test_those_that_lead_are_in_colour_before_any_has_ended(run: Run) -> None:

@@ -21,10 +21,11 @@ from thalweg.ranges import choice, integers, log_uniform, uniform
 from thalweg.report.block import Lacking, Note, Picture
 from thalweg.report.page import Page, render
 from thalweg.report.records.hyperparameters import Hyperparameter, HyperparametersRecord, hyperparameters_record
-from thalweg.report.records.rank_shares import explained_share, merits, spearman
+from thalweg.report.records.rank_shares import chance, explained_share, merits, spearman
 from thalweg.report.sections.hyperparameters import hyperparameters_section, panel_count
 from thalweg.run import Run
 from thalweg.schedules import Cosine
+from thalweg.training.status import Status
 
 HOSTILE = "</script><img src=x onerror=alert(1)>" * 6
 WIDE = tw.Recipe(
@@ -138,7 +139,7 @@ def test_the_order_is_that_of_what_they_account_for() -> None:
     shares = [one.explained for one in record.hyperparameters]
     assert shares == sorted(shares, key=lambda share: -(share or 0.0))
     assert record.hyperparameters[0].name == "optimizer.learning_rate"  # what `made_run` makes the accuracy of
-    assert record.judged == 55
+    assert (record.judged, record.pruned) == (60, 5)
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 20)), min_size=8, max_size=30))
@@ -186,6 +187,87 @@ def test_a_diverged_trial_ranks_last_and_one_cut_short_not_at_all() -> None:
     assert spearman(np.arange(11.0), merits(accuracy, outcomes)) == pytest.approx(
         float(stats.spearmanr(np.arange(11), [*range(1, 9), 0, 0, 0]).statistic)
     )
+
+
+def test_pruned_trials_rank_below_those_that_outlived_them() -> None:
+    outcomes = ("finished", "cut short", "cut short", "cut short", "diverged", "cut short")
+    rungs = np.array([np.nan, 1, 2, 1, np.nan, np.nan])
+    merit = merits(np.array([0.1, 0.9, 0.3, 0.8, np.nan, 0.7]), outcomes, rungs)
+    assert np.argsort(merit).tolist() == [4, 3, 1, 2, 0, 5]  # NaN, the interrupted one, is last and has no rank
+    assert np.isnan(merit[5])
+    assert -1 >= merit[2] > merit[1]
+
+
+def test_what_sank_the_pruned_counts() -> None:
+    """High rates sink a trial; among the survivors alone accuracy would seem to rise with the rate."""
+    run = made_run(24, diverged=0, space=tw.Recipe(optimizer=SGD(log_uniform(1e-3, 1.0)), batch_size=16, epochs=2))
+    by_rate = sorted(run.trials, key=lambda t: t.recipe.optimizer.learning_rate.base)
+    made = []
+    for place, trial in enumerate(by_rate):
+        accuracy = 0.5 + 0.01 * place if place < 12 else 0.4
+        history = trial.history | {"validation_accuracy": np.full(2, accuracy)}
+        status = Status.completed(2) if place < 12 else Status.pruned(1, 1, accuracy, 12, 24)
+        made.append(dataclasses.replace(trial, status=status, history=history, kept_epoch=1))
+    made[0] = dataclasses.replace(made[0], status=Status.interrupted(1, 2))
+    record = record_of(with_trials(run, made))
+    assert (record.judged, record.pruned) == (23, 12)
+    (rate,) = record.hyperparameters
+    assert rate.correlation is not None
+    assert rate.correlation < -0.5
+    section = hyperparameters_section(record)
+    said = " ".join(part.text for part in section.parts if isinstance(part, Note))
+    assert "Not ranked: 1 trials that were interrupted" in said
+    assert "Shares hold among the others only" in said
+    assert "Pruned: 12 trials" in said
+    assert "12 pruned ones rank below those that outlived them" in picture_of(record).summary
+
+
+# --- what chance does ---
+
+
+def test_the_p_value_is_that_of_all_permutations() -> None:
+    """Groups of 2 and 6 among 8: of the 28 pairs of ranks only the two at the ends lie as far from the middle."""
+    merit = np.arange(8.0)
+    assert chance([0] * 2 + [1] * 6, merit) == pytest.approx(2 / 28, abs=0.02)
+    assert chance([0] * 2 + [1] * 6, np.ones(8)) == 1.0  # nothing but ties
+    assert chance([0] * 20 + [1] * 20, np.arange(40.0)) == 1 / 1000
+
+
+def test_by_lot_shares_are_large_and_p_values_even() -> None:
+    """12 trials: many a share exceeds a tenth, and p lies below 0.05 in about one draw of twenty."""
+    generator = np.random.default_rng(1)
+    drawn = [(generator.permutation(12) // 4, generator.random(12)) for _ in range(300)]
+    shares = np.array([explained_share(groups.tolist(), merit) for groups, merit in drawn], float)
+    p_values = np.array([chance(groups.tolist(), merit) for groups, merit in drawn])
+    assert np.mean(shares > 0.1) > 0.2
+    assert 0.02 <= np.mean(p_values < 0.05) <= 0.09  # four standard errors about 0.05
+    assert abs(np.mean(p_values) - 0.5) < 0.07
+    assert np.corrcoef(shares[shares > 0], p_values[shares > 0])[0, 1] < -0.9
+
+
+def test_seeds_of_a_recipe_are_no_independent_evidence() -> None:
+    """Four recipes, ten alike seeds each: 2 of 2 groups apart happen in one of three draws of recipes."""
+    groups, merit = np.repeat([0, 0, 1, 1], 10).tolist(), np.repeat([0.1, 0.2, 0.3, 0.4], 10)
+    assert chance(groups, merit) == 1 / 1000
+    assert chance(groups, merit, np.repeat(np.arange(4), 10).tolist()) == pytest.approx(1 / 3, abs=0.06)
+
+
+def test_a_share_that_chance_reaches_is_said_to_be_no_more() -> None:
+    record = record_of(wide())
+    rate, *others = record.hyperparameters
+    assert rate.told
+    assert rate.chance == pytest.approx(0.001 * len(record.hyperparameters))  # Holm's adjustment of 1 / 1000
+    lost = [one for one in others if not one.told]
+    assert lost
+    picture = picture_of(record)
+    assert picture.drawing.count(": cannot be told from chance") == 2 * len(lost)  # seen, and said
+    assert f"The shares of the other {len(lost)} cannot be told from chance." in picture.summary
+    assert "is about 0 for" not in hyperparameters_section(record).lead
+    assert "reach as much with a probability of 0.05 or more" in hyperparameters_section(record).lead
+    none = dataclasses.replace(record, hyperparameters=tuple(lost))
+    assert f"none of the {len(lost)} shares can be told from chance" in picture_of(none).summary
+    one = dataclasses.replace(record, hyperparameters=tuple(lost[:1]))
+    assert f"the share of {lost[0].short} cannot be told from chance" in picture_of(one).summary
 
 
 def test_few_trials_tell_nothing() -> None:

@@ -7,12 +7,14 @@ import http.client
 import json
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import browser
 import numpy as np
 import pytest
 from browser import until
@@ -21,6 +23,7 @@ from report_cases import made_run
 
 import thalweg as tw
 from thalweg.cli.app import run as command
+from thalweg.report import build_report
 from thalweg.report.live import LiveReport
 from thalweg.report.live_server import Answer, PageServer
 from thalweg.testing import check_tracker
@@ -101,11 +104,16 @@ def test_it_answers_to_its_own_name_only(port: int) -> None:
         status, _, body = ask(port, Host=host)
         assert (status, b"page" in body) == (403, False), host
     assert raw(port, b"GET / HTTP/1.0\r\n\r\n").startswith(b"HTTP/1.0 403")
+    for site in ("cross-site", "Cross-Site "):
+        status, _, body = ask(port, **{"Sec-Fetch-Site": site})
+        assert (status, b"<p>" in body) == (403, False)
+    for site in ("none", "same-origin"):
+        assert ask(port, "/?x=1", **{"Sec-Fetch-Site": site})[0] == 200
     two = f"GET / HTTP/1.1\r\nHost: localhost:{port}\r\nHost: evil.example\r\n\r\n".encode()
     assert raw(port, two).startswith(b"HTTP/1.0 403")
 
 
-@pytest.mark.parametrize("path", ["/index.html", "/?x=1", "/version/", "/../etc/passwd", "/%2e%2e/", "*", "/page"])
+@pytest.mark.parametrize("path", ["/index.html", "/version/", "/version?x=1", "/../etc/passwd", "/%2e/", "*", "/page"])
 def test_other_paths_are_not_there(port: int, path: str) -> None:
     status, headers, body = ask(port, path)
     assert (status, body) == (404, b"there is nothing here\n")
@@ -193,7 +201,8 @@ def shown(live: LiveReport) -> Any:
 def test_the_page_follows_the_run_to_its_end(live: LiveReport) -> None:
     assert b"about to begin" in ask(at(live))[2]
     told = version(live)
-    assert told == {"version": 1, "finished": False, "where": "", "problem": ""}
+    assert len(told.pop("server")) == 16
+    assert told == {"version": 1, "as_of": None, "next": None, "finished": False, "where": "", "problem": ""}
     live.begin(start(RUN))
     assert until(lambda: shown(live)) == [["training", 0, {name: [] for name in tw.training.METRICS}]] * 6
     for epoch in retold(RUN, live):
@@ -210,6 +219,9 @@ def test_the_page_follows_the_run_to_its_end(live: LiveReport) -> None:
     before = version(live)
     live.finish("<html><main>saved</main>", "runs/x/report.html")
     assert ask(at(live))[2] == b"<html><main>saved</main>"  # byte for byte
+    assert 0 <= time.time() - before["as_of"] < 60
+    assert before["next"] > before["as_of"]
+    assert before["server"]
     told = version(live)
     assert (told["finished"], told["where"]) == (True, "runs/x/report.html")
     assert told["version"] > before["version"]
@@ -292,6 +304,42 @@ def test_a_drawing_that_fails_is_told_and_the_next_one_mends_it() -> None:
         assert version(live)["problem"] == ""
 
 
+def test_a_fault_is_printed_once_however_often_the_report_is_made(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(_: Any) -> None:
+        raise RuntimeError("of ours")
+
+    monkeypatch.setattr("thalweg.report.build.curves_record", broken)
+    monkeypatch.setattr("thalweg.report.build.rate_map_record", broken)
+    monkeypatch.setattr("thalweg.report.build._PRINTED", set())
+    faults = [build_report(RUN, live=True).faults for _ in range(3)]
+    assert faults == [("curves: RuntimeError: of ours", "rate map: RuntimeError: of ours")] * 3
+    said = capsys.readouterr().err
+    assert said.count("Traceback") == said.count("please report it") == 2
+
+
+def test_a_part_that_cannot_be_imported_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "thalweg.report.write", None)
+    with LiveReport() as live:
+        assert "thalweg.report.write" in until(lambda: version(live)["problem"])
+        live.begin(start(RUN))
+        assert "thalweg.report.write" in until(lambda: version(live)["problem"])
+
+
+def test_it_keeps_neither_the_data_nor_the_run() -> None:
+    run = dataclasses.replace(RUN, dataset=object())  # type: ignore[arg-type]
+    begun, ended = start(run), end(run)
+    assert begun.run.dataset is None
+    assert ended.run.dataset is None
+    live = LiveReport(page_of)
+    live.begin(begun)
+    live.end(ended)
+    live.close()
+    assert live._growing is None
+    assert live._result is None
+
+
 def test_it_conforms_and_frees_its_port() -> None:
     live = LiveReport(page_of)
     check_tracker(live)
@@ -333,6 +381,16 @@ def test_ctrl_c_ends_the_wait_for_open_pages(monkeypatch: pytest.MonkeyPatch) ->
     live.__exit__(None, None, None)
     with pytest.raises(tw.UsageError, match="not open"):
         _ = live.address
+
+
+def test_a_browser_that_is_missing_is_a_skip_but_in_ci(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert browser.skipped(None, "driver", {})
+    assert not browser.skipped("chromium", "driver", {})
+    assert not browser.skipped("chromium", None, {"CI": "true"})
+    pytest.importorskip("selenium")
+    monkeypatch.setattr(browser, "BROWSER", None)
+    with pytest.raises(pytest.fail.Exception, match="not installed, though CI is set"):
+        next(browser.opened(tmp_path))
 
 
 # --- from the command line ---

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import re
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -32,9 +34,9 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A page that asks every 50 ms, and a report that is drawn as often: all else is as it is served."""
-    asks = page.text_of("live.js").replace("every = 1000", "every = 50")
-    assert "every = 50" in asks
+    """A page that asks every 50 ms, 100 where nobody answers, and a report drawn as often: all else is as served."""
+    asks = page.text_of("live.js").replace("every = 1000, seldom = 15000", "every = 50, seldom = 100")
+    assert "seldom = 100" in asks
     whole = page.text_of
     monkeypatch.setattr(page, "text_of", lambda name: asks if name == "live.js" else whole(name))
     for name, seconds in (("_TICK", 0.02), ("_PAUSE", 0.02), ("_SHARE", 1.0), ("_LINGER", 0.0)):
@@ -116,21 +118,60 @@ def test_the_page_follows_the_sweep_and_keeps_what_the_reader_set(browser: Any) 
         script("getSelection().removeAllRanges()")
         shows("epoch 2")
 
+        # Of when it is stands in a line that is not spoken.
+        when = script("return document.getElementById('as-of').textContent")
+        assert re.fullmatch(r"As of \d\d:\d\d:\d\d\.", when), when
+        live._next = time.time() + 60
+        until(lambda: "or later" in script("return document.getElementById('as-of').textContent"))
+
+        # Back from another tab, where timers are slow (here: never), it asks at once.
+        script("window.later = setTimeout; window.setTimeout = () => 0")
+        time.sleep(0.2)
+        polled = live._looked
+        time.sleep(0.1)
+        assert live._looked == polled
+        back = "document.dispatchEvent(new Event('visibilitychange'))"
+        script(back)
+        until(lambda: live._looked > polled)
+        script(f"window.setTimeout = later; {back}")
+
         final = drawn(RUN, live=False)
         live.finish(final, "runs/<b>x/report.html")
         until(lambda: says() == "The sweep has ended: this is its final report, saved as runs/<b>x/report.html.")
         assert "completed" in script("return document.querySelector('#trials tbody').textContent")
+        assert script("return document.getElementById('as-of').hidden")
     assert browser.get_log("browser") == []
     assert {asked.removeprefix(address) for asked in requests(browser) if asked != "data:,"} == {"", "version"}
 
 
-def test_a_server_that_is_gone_is_told(browser: Any) -> None:
+def test_a_server_that_is_gone_is_told_and_one_that_is_back_is_followed(browser: Any) -> None:
+    def says(words: str) -> Any:
+        return until(lambda: words in browser.execute_script("return document.getElementById('live').textContent"))
+
+    def shows(words: str) -> Any:
+        return until(lambda: words in browser.execute_script("return document.querySelector('main').textContent"))
+
     live = LiveReport(drawn)
     live.begin(start(RUN))
     browser.get(live.address)
-    until(lambda: "trial 29 is at 0" in browser.execute_script("return document.querySelector('main').textContent"))
+    shows("trial 29 is at 0")
+    port = int(live.address.rsplit(":")[-1].strip("/"))
     live.close()
-    until(lambda: browser.execute_script("return document.getElementById('live').textContent").startswith(
-        "The sweep has ended or was stopped"
-    ))  # fmt: skip
-    assert "trial 29 is at 0" in browser.execute_script("return document.querySelector('main').textContent")
+    says("The sweep has ended or was stopped")
+    says("report.html in its run folder")
+    shows("trial 29 is at 0")
+    assert {entry["source"] for entry in browser.get_log("browser")} == {"network"}  # no fault of the page's own
+
+    with LiveReport(drawn, port=port) as again:
+        again.begin(start(dataclasses.replace(RUN, trials=RUN.trials[:7])))
+        says("Live: this page follows the sweep.")
+        until(lambda: not browser.execute_script("return document.querySelector('main').textContent.includes('29')"))
+        shows("trial 6 is at 0")
+
+        # A fault of the page's own is told as such, on the console too, and what is new is there all the same.
+        browser.execute_script("window.thalwegReport.restore = () => { throw new Error('of our own'); }")
+        row = dict.fromkeys(METRICS, 0.5)
+        again.epoch(1, dict.fromkeys(range(7), row))
+        says("a fault of this page")
+        shows("trial 6 is at 1")
+        assert any("of our own" in entry["message"] for entry in browser.get_log("browser"))

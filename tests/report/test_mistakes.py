@@ -6,6 +6,7 @@ import base64
 import dataclasses
 import io
 import re
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -130,6 +131,44 @@ def test_of_a_large_table_some_examples_say_what_is_usual(monkeypatch: pytest.Mo
     ((name, far),) = record.mistakes[0].unusual
     assert (name, far) == ("feature 0", pytest.approx(7.0))  # mean ½, spread ½
     assert "from one in 3 training examples" in record.caveats[0]
+
+
+def test_scores_of_a_split_leave_the_training_split_alone() -> None:
+    fresh = made_case(table())
+    assert fresh.model is not None
+    assert fresh.data is not None
+    assert fresh.data.test is not None
+    np.testing.assert_allclose(fresh.scores["test"], fresh.model.scores(fresh.data.test.features), rtol=1e-6)
+    assert not fresh.inputs.done("train")  # type: ignore[attr-defined]
+
+
+def test_probabilities_are_those_of_a_softmax_in_any_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    scores = np.random.default_rng(0).normal(0, 30, (50, 7)).astype(np.float32)
+    scores[3, 2] = np.inf
+    scores[4] = [-np.inf] * 6 + [1]
+    labels = np.arange(50) % 7
+    expected = softmax(np.delete(scores, 3, axis=0).astype(np.float64), axis=1)
+    for block in (1, 30, 10**6):
+        monkeypatch.setattr(mistakes, "_BLOCK", block)
+        highest, own, true = mistakes._probabilities(scores, labels)
+        np.testing.assert_array_equal(highest, scores.max(axis=1))
+        np.testing.assert_allclose(np.delete(own, 3), expected.max(axis=1), rtol=1e-14)
+        np.testing.assert_allclose(np.delete(true, 3), expected[np.arange(49), np.delete(labels, 3)], rtol=1e-12)
+        assert (own[3], true[3]) == (1, 0)
+
+
+def test_the_memory_is_a_small_part_of_the_scores() -> None:
+    scores = np.random.default_rng(0).normal(size=(4000, 1000)).astype(np.float32)
+    labels = scores.argmax(axis=1)
+    labels[::2] = 0
+    split = Split(np.zeros((4000, 1), np.float32), labels.astype(np.int32))
+    classes = tuple(map(str, range(1000)))
+    data = tw.Dataset("made", "made", split, classes)
+    tracemalloc.start()
+    mistakes_of(scores, labels, classes, split, data=data, softmax=True)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 6 * 8 * mistakes._BLOCK  # however many rows; with all in float64 it was four times as much
 
 
 # --- from a case ---

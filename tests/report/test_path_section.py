@@ -153,6 +153,27 @@ def test_what_was_left_out_is_crossed_and_counted() -> None:
     assert note.text == "at the edge"
 
 
+def test_only_certified_points_are_called_optima() -> None:
+    assert path_section(known(made_path())).lead.startswith("Each point is an optimum")
+    lead = path_section(known(made_path(left_out=(6, 7)))).lead
+    assert "6 of 8 are certified to lie within 1e-4 of the minimum" in lead
+    assert "crosses are not certified and left out of the choice." in lead
+    assert "optimum" not in lead
+    # Without folds nothing is chosen, so nothing is left out: crosses say what is not certified.
+    record = known(made_path(folds=0, left_out=(6, 7)))
+    assert "crosses are not certified." in path_section(record).lead
+    first, proof, _ = pictures(record)
+    assert (len(uses(first, "cross")), len(uses(proof, "cross"))) == (2 * 2, 2)
+    assert ">not certified (2)<" in first.drawing
+    # A fold's bound leaves out what is itself certified.
+    certified = dataclasses.replace(known(made_path()), left_out=(3,))
+    assert "8 of 8 are certified" in path_section(certified).lead
+    assert "crosses are left out of the choice." in path_section(certified).lead
+    both = dataclasses.replace(known(made_path(left_out=(6,))), left_out=(3,))
+    assert "7 of 8" in path_section(both).lead
+    assert "crosses are not certified or left out of the choice." in path_section(both).lead
+
+
 def test_bounds_of_nothing_and_unknown_ones_stay_within_the_axis() -> None:
     path = made_path()
     odd = list(path.solutions)

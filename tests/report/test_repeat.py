@@ -115,7 +115,8 @@ def asked(command: str) -> tuple[Any, dict[str, Any]]:
 
 def from_file(made: Any, source: str = "animals.csv", **settings: Any) -> Any:
     data = dataclasses.replace(made.data, source=source)
-    return dataclasses.replace(made, data=data, settings={**made.settings, **settings})
+    known = {} if source == "arrays" else {"data": source}
+    return dataclasses.replace(made, data=data, settings={**made.settings, **known, **settings})
 
 
 def a_path(**settings: Any) -> Any:
@@ -131,7 +132,9 @@ def a_path(**settings: Any) -> Any:
 def test_usual_settings_are_not_named() -> None:
     run = from_file(made_run(32, diverged=0), refit=True, trials=32, search="sobol")
     assert repeat_record(run, "out").command == "thalweg sweep animals.csv --recipe out/space.toml"
-    assert repeat_record(run).command == "thalweg sweep animals.csv --recipe ./space.toml"
+    first, second = repeat_record(run).command.splitlines()  # nothing is saved: the page has the space
+    assert first == "# save the recipe that is shown here as space.toml first"
+    assert second == "thalweg sweep animals.csv --recipe space.toml"
     path = a_path(strengths=grid(45, 3.7, "l2").tolist())
     assert repeat_record(path).command == "thalweg path animals.csv"
 
@@ -233,7 +236,92 @@ def test_arrays_weights_and_lost_recipes_have_no_command() -> None:
     for each in (weighted, from_file(made, "arrays")):
         record = repeat_record(each)
         assert record.command == ""
-        assert "tw.load_run" in repeat_record(each, "out").python
+        assert "tw.load_run" in repeat_record(each, "out").loading
+    assert "# data: the run's Dataset" in repeat_record(weighted, "out").python
+    assert "(X, y)" in repeat_record(from_file(made, "arrays")).python
+
+
+# -- the code in Python, run ------------------------------------------------------------------------------------------
+
+
+def ran(code: str, **names: Any) -> dict[str, Any]:
+    space = dict(names)
+    exec(compile(code, "the report's code", "exec"), space)
+    return space
+
+
+@pytest.fixture(scope="module")
+def arrays() -> tuple[np.ndarray, np.ndarray]:
+    generator = np.random.default_rng(3)
+    y = np.arange(90) % 3
+    return generator.normal(size=(3, 4))[y] + 0.7 * generator.normal(size=(90, 4)), y
+
+
+def alike(run: tw.Run, again: tw.Run) -> None:
+    assert (again.settings, again.space) == (run.settings, run.space)
+    for one, other in zip(run.trials, again.trials, strict=True):
+        for name, values in one.history.items():
+            np.testing.assert_array_equal(values, other.history[name])
+    assert again.test == run.test
+
+
+def test_the_code_repeats_a_sweep_of_arrays(arrays: tuple[np.ndarray, np.ndarray], tmp_path: Path) -> None:
+    X, y = arrays
+    space = tw.Recipe(optimizer=tw.optimizers.SGD(tw.log_uniform(1e-3, 1.0)), batch_size=30, epochs=2, seed=5)
+    run = tw.sweep(
+        space, (X, y), trials=2, seed=3, seeds=2, search="random", patience=2, preprocessing=None, refit=False,
+        halving=tw.Halving(2.0, 1), selection="one-standard-error", test=0.25,
+    )  # fmt: skip
+    place = run.save(tmp_path / "it's a run", report=False)
+    code = repeat_record(run, str(place)).python
+    alike(run, ran(code, X=X, y=y)["run"])
+    assert repeat_record(load_run(place), str(place)).python == code
+    bare = repeat_record(run).python
+    assert "# save the recipe that is shown here as space.toml first\nspace = tw.load_recipe('space.toml')" in bare
+    found = ran(repeat_record(run, str(place)).loading.replace("print(", "asked = ("), X=X, y=y)
+    assert found["model"].predict(X[:3]).shape == (3,)
+    assert found["asked"].counts
+
+
+def test_the_code_repeats_a_fit_with_the_first_of_its_seeds(place: Path, tmp_path: Path) -> None:
+    data = tw.load(str(place / "animals.csv"), label="kind")
+    recipe = tw.Recipe(optimizer=tw.optimizers.SGD(0.1), batch_size=16, epochs=2, seed=7)
+    run = tw.fit(recipe, data, seeds=2, refit=True, validation=0.3)
+    known = {"data": str(place / "animals.csv"), "label": "kind"}  # as the command line has it
+    run = dataclasses.replace(run, settings={**run.settings, **known})
+    code = repeat_record(run, str(run.save(tmp_path / "fit", report=False))).python
+    again = ran(code)["run"]
+    alike(run, dataclasses.replace(again, settings={**again.settings, **known}))
+
+
+def test_the_code_repeats_a_path(arrays: tuple[np.ndarray, np.ndarray], tmp_path: Path) -> None:
+    X, y = arrays
+    path = tw.path(
+        (X, y), strengths=[0.3, 0.01], folds=0, seed=1, class_weight={"0": 2.0, "1": 1.0, "2": 1.0},
+        preprocessing=None, tolerance=1e-3,
+    )  # fmt: skip
+    again = ran(repeat_record(path, str(tmp_path)).python, X=X, y=y)["run"]
+    assert again.settings == path.settings
+    for one, other in zip(path.solutions, again.solutions, strict=True):
+        np.testing.assert_array_equal(one.weights, other.weights)
+
+
+def test_the_code_names_readings_and_features() -> None:
+    encoded = tw.recipe_files.encode(tw.features.HOG(cell=4) + tw.features.ColorHistogram())
+    several = {"losses": ["softmax", "hinge"], "class_weights": [None, "balanced"], "strengths": [0.3, 0.1, 0.01]}
+    path = a_path(features=encoded, label=None, image_size="4x5", skip_bad=True, data="images", **several)
+    code = repeat_record(path).python
+    assert "tw.load('images', image_size=(4, 5), skip_bad=True)" in code
+    asked: dict[str, Any] = {}
+    fake = type("tw", (), {"features": tw.features, "losses": tw.losses, "load": staticmethod(lambda *a, **k: None),
+                           "path": staticmethod(lambda data, **given: asked.update(given))})  # fmt: skip
+    ran(code.replace("import thalweg as tw", ""), tw=fake)
+    assert tw.recipe_files.encode(asked["features"]) == encoded
+    assert [type(loss) for loss in asked["loss"]] == [Softmax, Hinge]
+    assert (asked["strengths"], asked["class_weight"]) == ([0.3, 0.1, 0.01], [None, "balanced"])
+    own = repeat_record(a_path(features={"kind": "mine"})).python
+    assert "features=features" in own
+    assert "# features: the part of your own" in own
 
 
 def test_the_recipes_are_whole() -> None:
@@ -245,8 +333,10 @@ def test_the_recipes_are_whole() -> None:
     assert [name for name, _ in record.elsewhere] == ["torch", "optax", "keras"]
     for _, text in record.elsewhere:
         compile(text, "code", "exec")
-    assert "made in Python" in record.note
-    assert "made in Python" not in repeat_record(from_file(made, data="animals.csv")).note
+    assert "made in Python" not in record.note
+    lost = repeat_record(dataclasses.replace(made, data=dataclasses.replace(made.data, source="CSV")))
+    assert (lost.command, "made in Python" in lost.note) == ("", True)
+    assert "# data: what the run was given, here CSV\nrun = tw.sweep(space, data, " in lost.python
     assert dict(record.facts)["jax"] == "0.7.0"
     assert dict(record.seconds) == {"load": 0.5, "features": 0.1, "sanity": 0.2, "train": 12.0}
 
@@ -255,8 +345,8 @@ def test_the_section_shows_what_there_is() -> None:
     record = repeat_record(from_file(made_run(4, diverged=0)), "out")
     codes = [part for part in repeat_section(record).parts if isinstance(part, Code)]
     assert [code.title for code in codes] == [
-        "The same run again", "The winner's recipe, for thalweg fit --recipe",
-        "The search space, for thalweg sweep --recipe", "From Python", "The training in PyTorch",
+        "The same run again", "The winner's recipe (thalweg fit DATA --refit --recipe FILE trains it as the sweep did)",
+        "The search space, for thalweg sweep --recipe", "The same in Python", "Load it", "The training in PyTorch",
         "The training in JAX and Optax", "The training in Keras",
     ]  # fmt: skip
     assert codes[0].text == record.command

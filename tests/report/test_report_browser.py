@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from browser import media, needs_browser, opened, requests, until, window
 
 import thalweg as tw
 from thalweg.report import report_page
+from thalweg.report.block import Section, Table
+from thalweg.report.page import Page, render
 
 pytest.importorskip("selenium", reason="selenium is not installed: the page is not tried in a browser")
 
@@ -128,6 +131,20 @@ def test_the_filter_takes_words_and_bounds(page: Any, run: tw.Run) -> None:
     assert len(rates) == len(wanted) > 0
     assert min(rates) > 0.01
     field.clear()
+    field.send_keys("validation accuracy >= 0.4 completed")
+    accuracies = [float(text) for text in column(page, "validation accuracy")]
+    wanted = [t for t in run.trials if t.status.name == "completed" and round(t.validation_accuracy, 4) >= 0.4]
+    assert len(accuracies) == len(wanted) > 0
+    field.clear()
+    field.send_keys("nonsense>3")
+    assert (
+        page.find_element("css selector", "#trials output").text
+        == f"{len(run.trials)} rows; there is no column “nonsense”"
+    )
+    field.clear()
+    field.send_keys("rate >")  # still being written
+    assert len(column(page, "trial")) == len(run.trials)
+    field.clear()
     field.send_keys(Keys.SPACE, Keys.BACKSPACE)
     page.execute_script(
         """const select = document.querySelector('#trials select');
@@ -171,9 +188,77 @@ def test_arrow_keys_walk_through_a_picture(page: Any) -> None:
     first = until(lambda: tip.is_displayed() and tip.text)
     plot.send_keys(Keys.ARROW_RIGHT)
     assert until(lambda: tip.text != first and tip.text)
+    # Read aloud is what a step comes to, not what a pointer passes.
+    said = page.find_element("id", "said")
+    assert said.get_attribute("role") == "status"
+    assert tip.get_attribute("aria-hidden") == "true"
+    assert said.get_attribute("textContent") == tip.text
+    hint = page.find_element("id", plot.get_attribute("aria-describedby"))
+    assert "arrow keys" in hint.get_attribute("textContent")
     plot.send_keys(Keys.ESCAPE)
     assert not tip.is_displayed()
-    assert tip.get_attribute("aria-live") == "polite"
+    assert said.get_attribute("textContent") == ""
+    script = """const use = document.querySelector('#sensitivity use.mark[data-tip]'), at = use.getBoundingClientRect();
+    use.dispatchEvent(new PointerEvent('pointermove', {bubbles: true, clientX: at.x + 3, clientY: at.y + 3}));
+    return [document.getElementById('tip').hidden, document.getElementById('said').textContent]"""
+    assert page.execute_script(script) == [False, ""]
+
+
+def test_the_keyboard_keeps_a_trial_lit(page: Any) -> None:
+    keep = page.find_element("css selector", "#trials tbody tr:nth-child(2) .keep")
+    trial = keep.text
+    lit = "return [...new Set([...document.querySelectorAll('.lit')].map((e) => e.dataset.trial))]"
+    for key, pressed in ((Keys.ENTER, "true"), (Keys.SPACE, "false"), (Keys.ENTER, "true")):
+        keep.send_keys(key)
+        assert keep.get_attribute("aria-pressed") == pressed
+    page.execute_script("document.activeElement.blur()")
+    assert page.execute_script(lit) == [trial]
+    keep.send_keys(Keys.ENTER)
+    page.execute_script("document.activeElement.blur()")
+    assert page.execute_script(lit) == []
+
+
+def test_a_line_with_a_gap_is_not_there_in_the_gap(page: Any) -> None:
+    script = """const plot = document.querySelector('#curves .plot'), svg = plot.querySelector('svg.stretch');
+    for (const old of plot.querySelectorAll('[data-tip]')) old.remove();
+    const path = document.createElementNS('http://www.w3.org/2000/svg', 'path');
+    path.dataset.tip = 'two pieces';
+    const {width, height} = svg.viewBox.baseVal;
+    path.setAttribute('d', arguments[0].replace(/[wW]/g, width).replaceAll('h', Math.round(height / 2)));
+    svg.append(path);
+    const at = svg.getBoundingClientRect();
+    const middle = {clientX: at.x + at.width / 2, clientY: at.y + at.height / 2};
+    plot.dispatchEvent(new PointerEvent('pointermove', {bubbles: true, ...middle}));
+    return !document.getElementById('tip').hidden"""
+    assert page.execute_script(script, "M0 h w h")
+    page.refresh()
+    assert not page.execute_script(script, "M0 h 9 hMw h w h")
+
+
+def test_infinity_sorts_as_a_number(page: Any) -> None:
+    script = """const table = document.querySelector('#trials table'), rows = [...table.tBodies[0].rows].slice(0, 5);
+    table.tBodies[0].replaceChildren(...rows);
+    ['10', '∞', '9', '-∞', '−2'].forEach((text, i) => { rows[i].cells[3].textContent = text; });
+    table.tHead.rows[0].cells[3].querySelector('button').click();
+    return [...table.tBodies[0].rows].map((row) => row.cells[3].textContent)"""
+    assert page.execute_script(script) == ["-∞", "−2", "9", "10", "∞"]
+
+
+def test_a_copy_button_pressed_twice_gets_its_label_back(page: Any) -> None:
+    button = page.find_element("css selector", ".copy")
+    # The clipboard may be refused; either way the label changes, for 1.6 s, which are shortened here.
+    page.execute_script("const later = setTimeout; window.setTimeout = (what, wait) => later(what, wait / 20)")
+    label = button.get_attribute("innerHTML")
+    press = """const button = arguments[0];
+    button.click();
+    return new Promise((done) => {
+      const seen = new MutationObserver(() => { seen.disconnect(); button.click(); done(button.innerHTML); });
+      seen.observe(button, {childList: true});
+    })"""
+    assert page.execute_script(press, button) in ("Copied", "Select and copy")
+    until(lambda: button.get_attribute("innerHTML") == label)
+    time.sleep(0.1)  # the second press's time is over too
+    assert button.get_attribute("innerHTML") == label
 
 
 def test_what_a_screen_reader_is_told(page: Any) -> None:
@@ -206,7 +291,10 @@ def test_it_fits_phone_and_desk_in_light_and_dark(page: Any, address: str, width
     paper = page.execute_script("return getComputedStyle(document.body).backgroundColor")
     assert paper == {"light": "rgb(255, 255, 255)", "dark": "rgb(20, 23, 26)"}[theme]
     # Letters on the page's paper: 4.5 to 1 (WCAG 2.2, 1.4.3).
-    assert page.execute_script(CONTRAST) >= 4.5
+    words, lines = page.execute_script(CONTRAST)
+    assert words >= 4.5
+    # Lines in colour and the borders of fields: 3 to 1 (1.4.11).
+    assert lines >= 3
     page.find_element("id", "theme").click()
     assert page.execute_script("return getComputedStyle(document.body).backgroundColor") != paper
 
@@ -228,7 +316,10 @@ const ratio = (colour) => {
 const all = (what) => [...document.querySelectorAll(what)];
 const words = all('p, dt, dd, li, td, th, summary, h1, h2, h3, a, .tone').map((e) => getComputedStyle(e).color);
 const drawn = all('svg text:not(.in)').map((e) => getComputedStyle(e).fill);
-return Math.min(...new Set([...words, ...drawn].map(ratio)));
+const style = getComputedStyle(document.documentElement);
+const lines = [0, 1, 2, 3, 4, 5].map((i) => style.getPropertyValue(`--s${i}`));
+const fields = all('.controls input, .controls select').map((e) => getComputedStyle(e).borderTopColor);
+return [[...words, ...drawn], [...lines, ...fields]].map((some) => Math.min(...new Set(some.map(ratio))));
 """
 
 
@@ -239,6 +330,41 @@ def test_it_prints_on_white_without_controls(page: Any) -> None:
     assert page.execute_script("return getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     size = page.execute_cdp_cmd("Page.printToPDF", {"printBackground": True})["data"]
     assert len(size) > 10_000
+
+
+def test_of_a_filtered_table_the_first_forty_rows_that_are_left_are_printed(page: Any) -> None:
+    media(page, "print")
+    # 100 rows of the first one's likeness, every second one with a word to filter by.
+    script = """const box = document.querySelector('#trials .filtered'), body = box.querySelector('tbody');
+    const first = body.rows[0];
+    body.replaceChildren(...Array.from({length: 100}, (_, i) => {
+      const row = first.cloneNode(true);
+      row.cells[0].textContent = i % 2 ? `odd${i}` : 'even';
+      return row;
+    }));
+    const field = box.querySelector('input');
+    field.value = arguments[0];
+    field.dispatchEvent(new Event('input', {bubbles: true}));
+    const printed = [...body.rows].filter((row) => getComputedStyle(row).display !== 'none');
+    return [printed.length, printed.at(-1).cells[0].textContent, box.querySelector('.cut').innerText]"""
+    left = "rows that a filter leaves, of 100."
+    assert page.execute_script(script, "odd") == [40, "odd79", f"Printed are the first 40 of 50 {left}"]
+    assert page.execute_script(script, "odd9") == [6, "odd99", f"Printed are the 6 {left}"]
+    assert page.execute_script(script, "") == [40, "odd39", "Printed are the first 40 of 100 rows."]
+
+
+def test_where_no_script_counts_them_the_first_forty_rows_are_printed(browser: Any, tmp_path: Path) -> None:
+    table = Table(("trial",), tuple((i,) for i in range(50)), sortable=True, marks=(*range(49), None), strong=45)
+    text = render(Page("rows", "", (Section("trials", "Trials", (table,)),)))
+    file = tmp_path / "rows.html"
+    file.write_text(text[: text.index("<script>")], encoding="utf-8")
+    media(browser, "print")
+    browser.get(file.as_uri())
+    rows = browser.find_elements("css selector", "tbody tr")
+    assert [row.is_displayed() for row in rows] == [True] * 40 + [False] * 10
+    assert browser.find_element("css selector", ".cut").text == "Printed are the first 40 of 50 rows."
+    assert len(browser.find_elements("css selector", "tr.strong.beyond")) == 1
+    assert len(browser.find_elements("css selector", ".keep")) == 49
 
 
 def test_without_scripts_everything_is_there(run: tw.Run, tmp_path: Path, browser: Any) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import shutil
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -49,7 +51,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (place / "space.toml").write_text(RECIPE)
     options = ["--trials", "3", "--no-report", "--label", "kind"]
     assert run(["sweep", data, "--recipe", str(place / "space.toml"), *options, "--out", str(place / "sweep")]) == 0
-    save_path(a_path(), place / "path")
+    save_path(dataclasses.replace(a_path(), choice=None), place / "path")  # without folds nothing is chosen
     fixed = tw.Recipe(optimizer=tw.optimizers.SGD(0.1), batch_size=32, epochs=4)
     made_run(1, diverged=0, space=fixed).save(place / "fit", report=False)  # its data is nowhere
     racers = ["--optimizers", "sgd:0.01", "--steps", "5"]
@@ -131,13 +133,31 @@ def test_a_damaged_folder_has_a_page_and_exit_code_3(
         mark.unlink()
     else:
         (folder / "history.npz").unlink()
+    (folder / "report.html").write_text("of when it was whole")
     assert run(["report", str(folder), "--json"]) == 3
     out, err = capsys.readouterr()
     told = json.loads(out)
-    assert told["report"] == str(folder / "report.html")
+    assert told["report"] == str(folder / "report-damaged.html")
+    assert (folder / "report.html").read_text() == "of when it was whole"
     assert told["damage"]
     assert told["damage"] in err
-    page(folder / "report.html")
+    page(folder / "report-damaged.html")
+
+
+@pytest.mark.parametrize("kind", ["sweep", "path", "race"])
+def test_a_place_that_cannot_be_written_is_told_first(
+    kind: str, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("load_run", "load_race"):
+        monkeypatch.setattr(f"thalweg.cli.report.{name}", Mock(side_effect=AssertionError("work was begun")))
+    for out, why in (
+        (tmp_path / "none" / "x.html", f"there is no folder {tmp_path / 'none'}"),
+        (tmp_path, "it is a folder; give the name of a file"),
+    ):
+        assert run(["report", str(place / kind), "--out", str(out)]) == 2
+        told = capsys.readouterr().err
+        assert f"{out} cannot be written: " in told
+        assert why in told
 
 
 def test_no_folder_and_no_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import math
+from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 from class_cases import made_case
 from report_cases import made_run, with_trials
 from test_page import Reader, check
+from test_path_section import made_path
 
 import thalweg as tw
 from thalweg.data import Split
 from thalweg.diagnostics import Case
-from thalweg.report.block import Lacking
+from thalweg.errors import UsageError
+from thalweg.recipe_files import flatten
+from thalweg.report.block import Lacking, Table
 from thalweg.report.build import Report, build_report
 from thalweg.report.page import render
-from thalweg.report.sections.all import page_of
+from thalweg.report.records import common
+from thalweg.report.records.hyperparameters import HyperparametersRecord
+from thalweg.report.sections.all import page_of, render_all
 from thalweg.run import Run
 from thalweg.training.status import Status
 
@@ -144,3 +152,71 @@ def test_a_thousand_trials_of_a_hundred_epochs_stay_small() -> None:
     assert not isinstance(report.trials, Lacking)
     assert len(report.trials.rows) == 1000
     assert any("of 1000 rows" in text for text in reader.text("p"))
+
+
+# -- what fails all the same -------------------------------------------------------------------------------------------
+
+
+def broken(*_: Any, **__: Any) -> Any:
+    raise RuntimeError("it broke")
+
+
+@pytest.mark.parametrize(
+    ("place", "key"),
+    [
+        ("build.verdict_record", "verdict"),
+        ("build.repeat_record", "repeat"),
+        ("sections.all.verdict_section", "verdict"),
+        ("sections.all.trials_section", "trials"),
+        ("sections.all._subtitle", ""),
+    ],
+)
+def test_a_fault_anywhere_leaves_the_other_sections(place: str, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(f"thalweg.report.{place}", broken)
+    page = page_of(build_report(made_run(4, diverged=0), curvature=False))
+    reader = check(render_all(page))
+    assert {"verdict", "trials", "curves", "repeat"} <= {a["id"] for a in reader.all("section")}
+    told = " ".join(reader.text("p"))
+    assert "RuntimeError: it broke" in told
+    assert ("It could not be made" in told) == bool(key)
+
+
+def test_a_section_that_cannot_be_written_leaves_the_others() -> None:
+    page = page_of(build_report(made_run(4, diverged=0), curvature=False))
+    odd = dataclasses.replace(page.sections[1], parts=(Table(("a",), 3),))  # type: ignore[arg-type]
+    page = dataclasses.replace(page, sections=(page.sections[0], odd, *page.sections[2:]))
+    reader = check(render_all(page))
+    assert [a["id"] for a in reader.all("section")] == [one.key for one in page.sections]
+    assert f"writing of {odd.key}: TypeError" in " ".join(reader.text("p"))
+
+
+@pytest.mark.report
+def test_a_report_that_fails_is_a_warning_after_the_run_is_saved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for made, error, told in (
+        (made_run(2, diverged=0), UsageError("the disk is full"), "the disk is full; thalweg report"),
+        (made_path(), RuntimeError("odd"), "RuntimeError: odd: a fault of ours"),
+    ):
+        monkeypatch.setattr("thalweg.report.write.report_page", Mock(side_effect=error))
+        with pytest.warns(UserWarning, match=told) as warned:
+            place = made.save(tmp_path / type(made).__name__)
+        assert (place / "run.json").is_file()
+        assert not (place / "report.html").exists()
+        assert warned[0].filename == __file__
+
+
+def test_each_recipe_is_taken_apart_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = made_run(12, diverged=1)
+    counted = Mock(side_effect=flatten)
+    monkeypatch.setattr("thalweg.report.records.common.flatten", counted)
+    gc.collect()
+    before = set(common._ROWS)
+    report = build_report(run, curvature=False)
+    assert isinstance(report.hyperparameters, HyperparametersRecord)
+    assert counted.call_count == 12
+    own = {id(trial) for trial in run.trials}
+    assert own <= set(common._ROWS)
+    del report, run
+    gc.collect()
+    assert not own & (set(common._ROWS) - before)

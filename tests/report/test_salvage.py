@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import dataclasses
+import inspect
 import json
 import os
 import shutil
@@ -19,6 +20,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from report_cases import made_run
 
+import thalweg.report.salvage as salvaging
+from thalweg import saved_run
+from thalweg.artifacts import model_file
 from thalweg.artifacts.path_folder import save_path
 from thalweg.artifacts.run_folder import save_run
 from thalweg.data.preprocessing import Preprocessing
@@ -132,6 +136,20 @@ def test_a_path_is_read_too(folders: dict[str, Path]) -> None:
 
 
 # --- what is not ---
+
+
+def test_it_expects_what_is_written(folders: dict[str, Path]) -> None:
+    for kind, stem, columns, name, arrays in (
+        ("sweep", "trials.csv", salvaging.TRIAL_COLUMNS, "history.npz", salvaging.METRICS),
+        ("path", "solutions.csv", salvaging.SOLUTION_COLUMNS, "solutions.npz", salvaging.SOLUTION_ARRAYS),
+    ):
+        record = json.loads((folders[kind] / "run.json").read_text())
+        assert record["format"] == salvaging.FORMAT == saved_run._FORMAT
+        assert set(salvaging._SETTLED) <= set(record)
+        assert set(columns) <= set((folders[kind] / stem).read_text().splitlines()[0].split(","))
+        with np.load(folders[kind] / name, allow_pickle=False) as held:
+            assert set(arrays) <= set(held)
+    assert inspect.signature(salvage_arrays.check_model).parameters["version"].default == model_file._FORMAT
 
 
 def test_an_empty_folder_and_none(tmp_path: Path) -> None:

@@ -19,9 +19,11 @@ from thalweg.ranges import choice, log_uniform
 from thalweg.report.block import Lacking, Note, Picture
 from thalweg.report.page import Page, render
 from thalweg.report.records.sensitivity import OptimizerRates, SensitivityRecord, sensitivity_record
+from thalweg.report.sections import sensitivity as sensitivity_module
 from thalweg.report.sections.sensitivity import sensitivity_section
 from thalweg.run import Run, Trial
 from thalweg.saved_run import load_run
+from thalweg.statistics import standard_error
 from thalweg.training.status import Status
 
 HOSTILE = "</script><img src=x onerror=alert(1)>"
@@ -96,8 +98,12 @@ def test_the_best_is_a_finished_trial_and_of_equals_the_one_of_lower_loss() -> N
         ([(0.01, 0.87), (0.02, 0.9), (0.1, 0.88), (1.0, 0.86)], (0.01, 0.1)),
         ([(0.001, 0.9), (0.01, 0.8), (0.1, 0.9)], (0.001, 0.001)),  # what lies beyond a bad third does not count
         ([(0.001, 0.9), (0.01, None), (0.1, 0.89)], (0.001, 0.001)),  # nor beyond one that diverged
-        ([(0.01, 0.9), (0.012, 0.5), (0.013, None), (0.03, 0.88)], (0.01, 0.03)),  # one good trial in a third suffices
-        ([(0.01, 0.5), (10.0, 1.0)], (10.0, 10.0)),  # a standard error of 0
+        # More than half of a third's trials must come within: not one of three, nor one of two, but two of three.
+        ([(0.01, 0.9), (0.012, 0.5), (0.013, None), (0.03, 0.88)], (0.01, 0.01)),
+        ([(0.01, 0.9), (0.03, 0.88), (0.04, 0.5)], (0.01, 0.01)),
+        ([(0.01, 0.9), (0.03, 0.88), (0.035, 0.88), (0.04, None)], (0.01, 0.035)),
+        ([(0.01, 0.5), (10.0, 1.0)], (10.0, 10.0)),
+        ([(0.01, 0.995), (0.1, 1.0), (1.0, 0.98)], (0.01, 0.1)),  # all right is not known to the last example
     ],
 )
 def test_forgiving_rates(pairs: list[tuple[float, float | None]], expected: tuple[float, float]) -> None:
@@ -108,13 +114,38 @@ def test_forgiving_rates(pairs: list[tuple[float, float | None]], expected: tupl
 
 def test_a_best_rate_that_stands_alone_is_said_to() -> None:
     summary = picture_of(tried([(0.001, 0.5), (0.01, 0.9), (0.1, 0.5)])).summary
-    assert "no other rate nearby comes within one standard error, 0.030, of that" in summary
+    assert "in no range of rates around it do most trials come within one standard error, 0.031, of that" in summary
     assert "decades" not in summary
-    assert "(0.5 decades)" in picture_of(tried([(0.01, 0.9), (0.03, 0.89), (0.1, 0.5)])).summary
+
+
+def test_how_many_of_the_trials_in_the_range_are_good_is_said() -> None:
+    record = tried([(0.01, 0.9), (0.011, 0.88), (0.012, None), (0.03, 0.89), (0.1, 0.5)])
+    assert (only(record).within, only(record).among) == (3, 4)
+    picture = picture_of(record)
+    assert "from 0.01 to 0.03 (0.5 decades) 3 of 4 trials come within one standard error" in picture.summary
+    assert "0.01 to 0.03: 3 of 4 within 1 s.e." in picture.drawing
+    assert "the others there do worse" in sensitivity_section(record).lead
+
+
+@pytest.mark.parametrize(
+    ("counts", "span", "named"),
+    [((12, 12), 10.0, True), ((18, 12), 10.0, True), ((19, 12), 10.0, False), ((11, 11), 10.0, False),
+     ((12, 12), 1.2, False)],
+)  # fmt: skip
+def test_the_most_forgiving_is_named_where_trials_are_as_many(counts: tuple, span: float, named: bool) -> None:
+    one = only(tried([(0.01, 0.9), (0.03, 0.89)]))
+    made = tuple(
+        dataclasses.replace(one, name=name, outcomes=("finished",) * count, forgiving=(0.01, 0.01 * high))
+        for name, count, high in zip(("wide", "narrow"), counts, (span, 1.0), strict=True)
+    )
+    # What is pruned tells nothing of a rate.
+    made = (made[0], dataclasses.replace(made[1], outcomes=(*made[1].outcomes, *["cut short"] * 9)))
+    summary = sensitivity_module._summary(SensitivityRecord(made, None, 100, {}))
+    assert ("the most forgiving is wide" in summary) is named
 
 
 def test_the_standard_error_is_that_of_the_validation_examples() -> None:
-    assert only(tried([(0.1, 0.8), (1.0, 0.5)], examples=400)).error == pytest.approx(0.02)
+    assert only(tried([(0.1, 0.8), (1.0, 0.5)], examples=400)).error == standard_error(0.8, 400)
 
 
 RATES = st.sampled_from([float(f"{10**e:.3g}") for e in np.linspace(-4, 1, 41)])

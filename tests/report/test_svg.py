@@ -247,8 +247,9 @@ def test_ticks_stand_at_their_values() -> None:
     aside = {found.text: found.get("y") for found in texts if found.get("class") == "tick end"}
     assert aside == {"0": "204", "1": "154", "2": "104", "3": "54", "4": "4"}
     assert [found.text for found in texts if found.get("class") == "title middle"] == ["rate"]
-    area = root.find("./div[@role='img']")
+    area = root.find("./div[@role='img']")  # no mark of it says anything: there is nothing to walk through
     assert area is not None
+    assert area.get("tabindex") is None
     assert area.get("aria-label") == "what it shows"
     assert [found.text for found in root.findall("./p")] == ["loss"]
 

@@ -21,7 +21,9 @@ from thalweg.report.records.verdict import VerdictRecord, verdict_record
 from thalweg.report.sections.verdict import headline, verdict_section
 from thalweg.report.words import many, percent, seconds, value_text
 from thalweg.run import Run
-from thalweg.selection import Edge
+from thalweg.selection import Edge, select
+from thalweg.statistics import standard_error
+from thalweg.training import TrialRecord
 from thalweg.training.status import Status
 
 HOSTILE = "</script><img src=x onerror=alert(1)>"
@@ -103,8 +105,7 @@ def test_a_sweeps_numbers(run: Run) -> None:
     assert (record.trials, record.winner, record.diverged, record.pruned) == (24, run.best.number, 3, 0)
     assert record.statuses == {"completed": 21, "diverged": 3}
     assert record.validation == run.best.validation_accuracy
-    p = run.best.validation_accuracy
-    assert record.error == pytest.approx(math.sqrt(p * (1 - p) / 200))
+    assert record.error == standard_error(run.best.validation_accuracy, 200)
     assert (record.tied, record.compared) == (len(run.tied), len(run.selection.p_values))
     assert record.compared == 20
     assert record.test == run.test
@@ -210,7 +211,8 @@ def test_all_diverged() -> None:
     assert record.winner is None
     section = verdict_section(record, [PASSED])
     assert section.title == "All 6 trials diverged: nothing won"
-    assert steps(section)[0].startswith("Search learning rates ten and a hundred times smaller")
+    (step,) = steps(section)
+    assert step.startswith("Search learning rates smaller by factors of ten")
     assert "good" not in tones(section)
     assert headline(record_of(made_run(1, diverged=1))) == "The 1 trial diverged: nothing won"
     mixed = record_of(made_run(6, diverged=4, pruned=2))
@@ -304,8 +306,37 @@ def test_errors_come_first_and_steps_are_said_once(run: Run) -> None:
     found = [Finding(f"OP0{i}", "it", "found", "error", "here", "do it.") for i in range(6)]
     section = verdict_section(record, found)
     assert [note.tone for note in notes(section)][:7] == [*["error"] * 6, "warning"]
-    assert steps(section).count("Do it.") == 1
+    assert steps(section) == (
+        "Run it again and let it finish: half-trained trials say little of what they would have come to.",
+    )
+    assert steps(verdict_section(dataclasses.replace(record, interrupted=False), found)).count("Do it.") == 1
     assert HOSTILE in words(section)
+
+
+def test_being_among_the_best_is_claimed_only_where_others_are_worse(run: Run) -> None:
+    record = dataclasses.replace(record_of(run), tied=15)
+    assert record.worse == 5
+    assert "partly luck. That it is among the best is not." in words(verdict_section(record))
+    for change, text in (
+        ({"tied": 20}, "The evidence cannot tell it from any of the 20 others: it ranks none of them"),
+        ({"tied": 1, "compared": 1}, "The evidence cannot tell it from the one other: it ranks none of them"),
+        ({"better": 5}, "cannot tell it from 15 of 20 others: which of them won is partly luck."),
+        ({"better": 2}, "cannot tell it from 15 of 20 others: which of them won is partly luck."),
+    ):
+        said = words(verdict_section(dataclasses.replace(record, **change)))  # type: ignore[arg-type]
+        assert text in said
+        assert "among the best" not in said
+
+
+def test_all_right_is_not_told_without_an_error() -> None:
+    run = made_run(1, diverged=0, examples=20)
+    (trial,) = run.trials
+    right = trial.history | {"validation_accuracy": np.ones(10)}
+    trials = [TrialRecord(trial.status, {n: list(v) for n, v in right.items()}, 10, correct=np.ones(20, bool))]
+    record = record_of(dataclasses.replace(run, selection=select([trial.recipe], trials, "best")))
+    assert record.validation == 1.0
+    assert record.error == pytest.approx(math.sqrt(21 / 22 * (1 / 22) / 22))
+    assert tiles(verdict_section(record))["held-out accuracy"].about.startswith("± 4.4 points")
 
 
 def test_ties_edges_and_divergence_have_a_next_step(run: Run) -> None:
@@ -318,8 +349,29 @@ def test_ties_edges_and_divergence_have_a_next_step(run: Run) -> None:
     assert [step.split(":")[0] for step in steps(section)] == [
         "Let optimizer.weight_decay go above 1",
         "Let x go below 0.0001",
-        "Take any of the tied trials that suits you better (simpler, cheaper), or try again with --seeds 3.",
+        "Take any of the tied trials that suits you better (simpler, cheaper). To tell them apart, judge them on more "
+        "examples",
         "Lower the upper end of the learning rates",
     ]
     one = verdict_section(dataclasses.replace(record, better=1))
     assert "1 other was more accurate by the same test" in words(one)
+
+
+def test_a_test_accuracy_far_below_the_held_out_one_speaks_against_the_verdict(run: Run) -> None:
+    """97.0 % of 200 against 90.4 % of 240, by q(1 − q)/(n + 2) with one right and one wrong added."""
+    record = dataclasses.replace(record_of(run), validation=0.97, judged=200, test=Score(217, 240, 0.3), baseline=0.1)
+    first, second = (0.97 * 200 + 1) / 202, 218 / 242
+    error = math.sqrt(first * (1 - first) / 202 + second * (1 - second) / 242)
+    assert record.gap == pytest.approx((0.97 - 217 / 240) / error, rel=1e-12)
+    section = verdict_section(record, [PASSED])
+    assert "more than chance explains" in words(section)
+    assert "good" not in tones(section)
+    near = dataclasses.replace(record, test=Score(227, 240, 0.3))
+    assert "more than chance" not in words(verdict_section(near, [PASSED]))
+    assert dataclasses.replace(record, test=None).gap is None
+
+
+def test_examples_that_were_left_out_are_named(run: Run) -> None:
+    names = tuple(f"{HOSTILE} {i}.png" for i in range(7))
+    section = verdict_section(dataclasses.replace(record_of(run), skipped=names))
+    assert f"7 examples could not be read and were left out: {', '.join(names[:5])}, ..." in words(section)

@@ -100,14 +100,14 @@ class Case:
     @cached_property
     def _bare(self) -> FittedModel:
         """The model for examples that are extracted and preprocessed already."""
-        model, shape = self.model, self.inputs["train"][0].shape[1:]
+        model, row = self.model, self.rows("train", np.arange(1))
         assert model is not None
         recipe = dataclasses.replace(model.recipe, features=None)
         return dataclasses.replace(
             model,
             recipe=recipe,
-            preprocessing=fit_preprocessing(self.inputs["train"][0], "none"),
-            feature_shape=shape,
+            preprocessing=fit_preprocessing(row, "none"),
+            feature_shape=row.shape[1:],
             feature_dtype="float32",
         )
 
@@ -164,8 +164,8 @@ def make_case(run: Run | Path, data: Any = None, trial: int | None = None) -> Ca
     dataset = load(data)
     if dataset.fingerprint() != run.data.fingerprint:
         raise UsageError(
-            f"{dataset.source or dataset.name} is not the data that the run was made on (its fingerprint "
-            f"differs): give {run.data.source} as it was then, read with the same options"
+            f"{dataset.name} is not the data that the run was made on, {run.data.name} (the fingerprints differ): give "
+            "that as it was then, read with the same options"
         )
     if (dataset.train.weights is not None) != run.data.weighted:
         return Case(run, looked_at, None, _WEIGHTED if run.data.weighted else _UNWEIGHTED)

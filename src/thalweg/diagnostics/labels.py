@@ -162,11 +162,12 @@ def _ridge(features: np.ndarray, labels: np.ndarray, classes: int) -> Predicted:
     wanted = np.eye(classes)[labels]
     centred = features - features.mean(axis=0)
     left, sizes = _directions(centred)
+    squared, turned, mean = left**2, left.T @ wanted, wanted.mean(axis=0)
     best: tuple[float, np.ndarray] | None = None
     for strength in _STRENGTHS * float(np.mean(np.sum(centred**2, axis=1))) * len(labels) / centred.shape[1]:
         shrunk = sizes**2 / (sizes**2 + strength)
-        fitted = wanted.mean(axis=0) + (left * shrunk) @ (left.T @ wanted)
-        leverage = 1 / len(labels) + np.sum(left**2 * shrunk, axis=1)
+        fitted = mean + left @ (shrunk[:, None] * turned)
+        leverage = 1 / len(labels) + squared @ shrunk
         scores = (fitted - leverage[:, None] * wanted) / np.maximum(1 - leverage, 1e-6)[:, None]
         accuracy = float(np.mean(scores.argmax(axis=1) == labels))
         if best is None or accuracy > best[0]:
@@ -194,7 +195,8 @@ def _neighbours(features: np.ndarray, labels: np.ndarray, classes: int) -> Predi
     own[~own.any(axis=1), -1] = True  # among more than ten equal ones the example itself may be missing
     weight = np.where(own, 0.0, 1.0 / (1e-12 + far))
     weight = np.where(own, 0.0, 1.0 + 0.1 * weight / np.maximum(weight.sum(axis=1, keepdims=True), 1e-300))
-    scores = np.stack([np.sum(weight * (labels[near] == k), axis=1) for k in range(classes)], axis=1)
+    scores = np.zeros((len(labels), classes))
+    np.add.at(scores, (np.arange(len(labels))[:, None], labels[near]), weight)
     return Predicted("vote of the ten nearest other examples", scores / scores.sum(axis=1, keepdims=True))
 
 

@@ -26,6 +26,8 @@ from thalweg.solvers import LBFGS
 __all__ = ["RateAboveLimit"]
 
 _EXAMPLES = 2048  # that λmax is measured on: its sampling error is a few per cent then
+_FEWEST = 512  # of them, however large the model
+_WORK = 2_000_000_000  # examples times weights: a product with the Hessian takes a tenth of a second
 
 
 class RateAboveLimit(Check):
@@ -41,8 +43,9 @@ class RateAboveLimit(Check):
     about it, without harm (Cohen et al. 2021, "Gradient descent on neural networks typically occurs at the edge of
     stability"): so trouble begins at 1.25, or at 1 where the weights did not settle. Below, it says how much of the
     limit is used. Minibatch noise calls for less than all of it, a half or a fifth; a hundredth leaves speed unused.
-    After a refit the weights are those of training + validation, and the rates and epochs those of the trial: the
-    evidence says so.
+    λmax is of 2,048 training examples, of a model of over a million weights fewer (2·10⁹ over their number, at least
+    512): the evidence says how many. After a refit the weights are those of training + validation, and the rates and
+    epochs those of the trial: the evidence says so.
     """
 
     code: ClassVar[str] = "LR03"
@@ -59,7 +62,8 @@ class RateAboveLimit(Check):
         assert data is not None
         if why := _no_limit(trial):
             return self.not_applicable(why)
-        split = _part(data.train)
+        weights = sum(np.size(leaf) for leaf in jax.tree.leaves(model.params))
+        split = _part(data.train, int(np.clip(_WORK // max(weights, 1), _FEWEST, _EXAMPLES)))
         unsettled = restless(trial, read_curve(trial, case.run.data))
         if unsettled and is_smooth(trial.recipe.penalty):
             model = _settled(model, split)
@@ -107,11 +111,11 @@ def _limit(largest: float, optimizer: SGD) -> float:
     return 2 * (1 + momentum) / (factor * largest) if largest > 0 else math.inf
 
 
-def _part(split: Split) -> Split:
+def _part(split: Split, most: int = _EXAMPLES) -> Split:
     """The first examples of a shuffle with a fixed seed, where there are many."""
-    if len(split) <= _EXAMPLES:
+    if len(split) <= most:
         return split
-    places = np.sort(np.random.default_rng(0).permutation(len(split))[:_EXAMPLES])
+    places = np.sort(np.random.default_rng(0).permutation(len(split))[:most])
     labels = None if split.labels is None else split.labels[places]
     return Split(split.features[places], labels, weights=None if split.weights is None else split.weights[places])
 

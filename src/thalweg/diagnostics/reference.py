@@ -16,8 +16,9 @@ def kernel_classifier(x: np.ndarray, labels: np.ndarray, held: np.ndarray, class
     K_ij = exp(−‖x_i − x_j‖² / (2 w²)), targets 1 for the own class and 0 for others, less their means,
     α = (K + λI)⁻¹ Y. The width w (around the median distance) and λ are those of the highest
     leave-one-out accuracy, which has the closed form y_i − α_i / [(K + λI)⁻¹]_ii; that accuracy is the
-    rating. Features are standardised first. One eigendecomposition (N, N) a width: 1,000 examples
-    take under a second. Universal: any continuous rule can be followed (Steinwart 2001).
+    rating. Features are standardised first. One eigendecomposition (N, N) a width, for all
+    classes: 1,000 examples of 3,072 features take a second or two on two quiet cores, with 500 classes too.
+    Universal: any continuous rule can be followed (Steinwart 2001).
     """
     x, held = _standardised(x, held)
     targets = np.eye(classes)[labels]
@@ -27,11 +28,11 @@ def kernel_classifier(x: np.ndarray, labels: np.ndarray, held: np.ndarray, class
     best, rating = np.full((len(held), classes), mean), -1.0
     for width in _WIDTHS:
         values, vectors = np.linalg.eigh(np.exp(-inside / (2 * width**2 * middle)))
-        turned = vectors.T @ (targets - mean)
+        turned, squared = vectors.T @ (targets - mean), np.square(vectors)
         for ridge in _RIDGES:
             inverse = 1 / (np.maximum(values, 0) + ridge)
             alpha = vectors @ (inverse[:, None] * turned)
-            left = targets - alpha / (np.square(vectors) @ inverse)[:, None]
+            left = targets - alpha / (squared @ inverse)[:, None]
             score = float(np.mean(left.argmax(axis=1) == labels))
             if score > rating:
                 rating, best = score, np.exp(-across / (2 * width**2 * middle)) @ alpha + mean

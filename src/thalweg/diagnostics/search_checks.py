@@ -223,6 +223,8 @@ class ValidationTooSmall(Check):
         compared = _compared(case)
         if len(compared.others) < _FEWEST:
             return self.not_applicable(f"{len(compared.others)} other trials to compare with the winner are too few")
+        if not math.isfinite(compared.accuracy):
+            return self.not_applicable("the winner's validation accuracy is no finite number: the run is damaged")
         low, high = wilson(round(compared.accuracy * compared.examples), compared.examples)
         gaps = {number: compared.accuracy - accuracy for number, accuracy in compared.others.items()}
         worse = [number for number, gap in gaps.items() if gap >= _MATTERS - 1e-12]

@@ -168,11 +168,12 @@ class Path:
     def save(self, folder: str | FilePath, *, overwrite: bool = False, report: bool = True) -> FilePath:
         """Write the run folder (see `artifacts.path_folder`), then its ``report.html``. Returns its path.
 
-        ``report=False`` leaves the report out, and ``thalweg report`` writes it later.
+        ``report=False`` leaves the report out, and ``thalweg report`` writes it later. Where the report cannot be
+        written the path is saved all the same, and a warning says why.
         """
         place = save_path(self, folder, overwrite=overwrite)
         if report:
-            from thalweg.report.write import write_report  # here, since a report reads paths
+            from thalweg.report.write import add_report  # here, since a report reads paths
 
-            write_report(self, place)
+            add_report(self, place)
         return place

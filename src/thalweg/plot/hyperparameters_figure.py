@@ -30,7 +30,8 @@ def hyperparameters(run: Run | HyperparametersRecord, *, dark: bool = False) -> 
 
     Numbers stand on the axis that they were searched on, words side by side. Above each panel is the share of the
     variance of the accuracies' ranks that it accounts for (ε², see `report.records.rank_shares.explained_share`)
-    and Spearman's correlation. At most 12 are drawn.
+    and Spearman's correlation, or that the share cannot be told from chance (permutation test, p ≥ 0.05 after Holm's
+    adjustment). At most 12 are drawn.
 
     Args:
         run: a run, or what `report.records.hyperparameters.hyperparameters_record` made of it.
@@ -75,5 +76,7 @@ def _panel(axes: Axes, record: HyperparametersRecord, one: Hyperparameter, theme
 def _told(one: Hyperparameter) -> str:
     if one.explained is None:
         return "too few trials to tell" if one.there.sum() < FEWEST else "nothing to tell apart"
+    if not one.told:
+        return f"{100 * one.explained:.0f} %: cannot be told from chance"
     ranks = "" if one.correlation is None else f"; Spearman {one.correlation:+.2f}"
     return f"accounts for {100 * one.explained:.0f} %{ranks}"

@@ -19,7 +19,8 @@ def sensitivity(run: Run | SensitivityRecord, *, dark: bool = False) -> Figure:
 
     Diverged trials are crosses below the scale, pruned and interrupted ones small dots, the selected one is ringed. A
     line joins the best trials of each third of a decade, dotted lines are the ends of the searched range. Shaded are
-    the rates around the best one within one standard error √(p (1 − p) / n) of its accuracy p on n validation examples.
+    the rates around the best trial where, in each third of a decade, more than half of the trials come within one
+    standard error of its accuracy (see `report.records.sensitivity.OptimizerRates`).
 
     Args:
         run: a run, or what `report.records.sensitivity.sensitivity_record` made of it.
@@ -49,8 +50,8 @@ def _panel(axes: Axes, one: OptimizerRates, winner: int | None, theme: Theme, lo
     told = "no trial finished"
     if one.best is not None and one.forgiving is not None:
         low, high = one.forgiving
-        within = f"within 1 s.e.: {low:.2g} to {high:.2g} ({one.decades:.1f} decades)"
-        alone = "no other rate nearby within 1 s.e."
+        within = f"{low:.2g} to {high:.2g}: {one.within} of {one.among} within 1 s.e."
+        alone = "no range around it within 1 s.e."
         told = f"best {one.accuracy[one.best]:.3f} at {one.rates[one.best]:.2g}\n{alone if low == high else within}"
         axes.axvspan(low, high, color=theme.colour(0), alpha=0.18, linewidth=0)
     for end in one.searched or ():

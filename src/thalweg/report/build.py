@@ -30,9 +30,10 @@ from thalweg.report.records.winner_curvature import WinnerRates, winner_curvatur
 from thalweg.run import Run
 from thalweg.views import TemplateRecord, WeightRecord
 
-__all__ = ["Report", "build_report"]
+__all__ = ["Maker", "Report", "build_report"]
 
 _T = TypeVar("_T")
+_PRINTED: set[tuple[str, str, str]] = set()  # faults: a running sweep's report is made over and over
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Report:
     being trained has no diagnoses. ``faults`` are records that an error of ours kept from being made.
     """
 
-    verdict: VerdictRecord
+    verdict: VerdictRecord | Lacking
     trials: TrialTable | Lacking | None
     sensitivity: SensitivityRecord | Lacking | None
     findings: tuple[Finding, ...] | Lacking | None
@@ -55,7 +56,8 @@ class Report:
     templates: TemplateRecord | WeightRecord | Lacking | None
     path: StrengthsRecord | Lacking | None
     curvature: tuple[Curvature | Lacking, PlaneRecord | Lacking, WinnerRates | None] | None
-    repeat: RepeatRecord
+    repeat: RepeatRecord | Lacking
+    name: str  # of the data
     folder: str | None = None
     faults: tuple[str, ...] = ()
 
@@ -68,7 +70,7 @@ def build_report(
     A record that an error keeps from being made is lacking, with the reason: the others are shown all the same.
     """
     case = run if isinstance(run, Case) else make_case(run)
-    maker = _Maker()
+    maker = Maker()
     sweep, path = case.sweep, case.path
     done = not live
 
@@ -81,20 +83,26 @@ def build_report(
     def of_case(name: str, build: Callable[[Case], _T]) -> _T | Lacking | None:
         return maker(name, build, case) if done else None
 
+    hyperparameters = of_sweep("hyperparameters", hyperparameters_record)
+
+    def rate_map(run: Run) -> RateMapRecord | Lacking:
+        return rate_map_record(hyperparameters if isinstance(hyperparameters, HyperparametersRecord) else run)
+
     return Report(
-        verdict=verdict_record(case),
+        verdict=maker("verdict", verdict_record, case),
         trials=of_sweep("trials", trial_table),
         sensitivity=of_sweep("sensitivity", sensitivity_record),
         findings=of_case("diagnoses", _findings),
         curves=of_sweep("curves", curves_record),
-        hyperparameters=of_sweep("hyperparameters", hyperparameters_record),
-        rate_map=of_sweep("rate map", rate_map_record),
+        hyperparameters=hyperparameters,
+        rate_map=of_sweep("rate map", rate_map),
         confusion=of_case("confusion", confusion_record),
         mistakes=of_case("mistakes", mistakes_record),
         templates=of_case("templates", templates_record),
         path=None if path is None else maker("path", path_record, path),
         curvature=None if curvature is False else _three(of_case("curvature", curved)),
-        repeat=repeat_record(case.run, folder),
+        repeat=maker("repeat", repeat_record, case.run, folder),
+        name=case.run.data.name,
         folder=folder,
         faults=tuple(maker.faults),
     )
@@ -117,8 +125,8 @@ def _three(found: Any) -> Any:
     return (found, found, None) if isinstance(found, Lacking) else found
 
 
-class _Maker:
-    """Makes records; keeps an error in one of them from ending all the others."""
+class Maker:
+    """Makes records, and draws them; keeps an error in one of them from ending all the others."""
 
     def __init__(self) -> None:
         self.faults: list[str] = []
@@ -130,9 +138,19 @@ class _Maker:
             return Lacking(str(error))
         except Exception as error:
             # A run of hours must have its report though we failed in one of its figures; the fault is told, not hidden.
-            traceback.print_exc()
             fault = f"{name}: {type(error).__name__}: {error}"
-            print(f"thalweg: the report's {fault}: this is a fault of ours; please report it", file=sys.stderr)
             self.faults.append(fault)
+            _print_once(name, error, fault)
             what = f"{type(error).__name__}: {error}"
             return Lacking(f"It could not be made ({what}): a fault of ours; please report it.")
+
+
+def _print_once(name: str, error: Exception, fault: str) -> None:
+    """Print a fault with its traceback, once a process: one is the same where its type and its place are."""
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    known = (name, type(error).__name__, f"{place.filename}:{place.lineno}")
+    if known in _PRINTED:
+        return
+    _PRINTED.add(known)
+    traceback.print_exception(error)
+    print(f"thalweg: the report's {fault}: this is a fault of ours; please report it", file=sys.stderr)

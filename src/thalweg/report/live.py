@@ -7,6 +7,7 @@ import html
 import importlib
 import json
 import re
+import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -37,19 +38,21 @@ _LINGER = 2.5  # seconds that a final page is still served, for the pages that a
 
 @dataclass(frozen=True)
 class _Served:
-    """A page as it is served: its number, its bytes, its content policy."""
+    """A page as it is served: its number, its bytes, its content policy, and of when it is, in seconds since 1970."""
 
     version: int
     body: bytes
     policy: str
+    as_of: float | None
 
 
 class LiveReport:
     """A tracker that serves the report of a running sweep on 127.0.0.1, for browsers on this machine.
 
     ``/`` is the report as the run stands, ``/version`` a small JSON object by which the open page learns that there
-    is a newer one. A page is drawn in a thread beside the training: when there is news, somebody has looked within the
-    last ten seconds, and the last drawing is two seconds ago, or thirty times as long as the processor took for it.
+    is a newer one, of when the report is and when the next may come. A page is drawn in a thread beside the training:
+    when there is news, somebody has looked within the last ten seconds, and the last drawing is two seconds ago, or
+    thirty times as long as the processor took for it.
 
     >>> with tw.report.LiveReport() as live:  # doctest: +SKIP
     ...     print(live.address)
@@ -81,6 +84,8 @@ class LiveReport:
         self._news = self._drawn = 0  # how much was heard, and how much of it was drawn
         self._looked = self._drew = -1e9  # when, on the monotonic clock
         self._pause = _PAUSE
+        self._next: float | None = None  # when the next drawing may come, in seconds since 1970
+        self._name = ""  # of an opening: another sweep's server may be given the same port
 
     @property
     def address(self) -> str:
@@ -93,6 +98,7 @@ class LiveReport:
         """Begin to serve: a page that says to wait, until a run begins."""
         if self._server is None:
             self._server = PageServer({"/": self._page, "/version": self._version}, self._port)
+            self._name = secrets.token_hex(8)
             self._stop = threading.Event()  # a new one: the thread of an earlier opening may not have met its own yet
             name = "live report's drawing"
             threading.Thread(target=self._keep_drawing, args=(self._stop,), name=name, daemon=True).start()
@@ -101,7 +107,8 @@ class LiveReport:
         """Serve the final page from now on.
 
         Arguments:
-            page: as it was saved, byte for byte; None draws the result of the run that ended last.
+            page: as it was saved, byte for byte; None draws the result of the run that ended last, without the
+                sections that need the data, which a tracker is not given.
             where: the place that it was saved in, which open pages then name.
         """
         problem, drawn = "", page is None
@@ -110,7 +117,7 @@ class LiveReport:
         with self._lock:
             self._finished, self._where, self._problem = True, where, problem
             if page is not None:
-                self._serve(page, numbered=drawn)
+                self._serve(page, None, numbered=drawn)
 
     def close(self, linger: float = _LINGER) -> None:
         """Stop and free the port.
@@ -128,6 +135,7 @@ class LiveReport:
             self._stop.set()
             self._server.close()
             self._server = None
+            self._growing = self._result = None  # a tracker may be kept for longer than the run
 
     def __enter__(self) -> LiveReport:
         self.open()
@@ -147,7 +155,7 @@ class LiveReport:
     def begin(self, run: RunStart) -> None:
         self.open()
         with self._lock:
-            self._finished, self._where, self._problem = False, "", ""
+            self._finished, self._where, self._problem, self._next = False, "", "", None
         self._result = None
         self._growing = None if run.run is None else GrowingRun(run.run)
         self._news += 1
@@ -170,7 +178,11 @@ class LiveReport:
 
     def _keep_drawing(self, stop: threading.Event) -> None:
         if self._render is _report:
-            importlib.import_module("thalweg.report.write")  # takes longer than a drawing
+            try:
+                importlib.import_module("thalweg.report.write")  # takes longer than a drawing
+            except Exception as error:  # the page says so, now and at each drawing, which needs it too
+                with self._lock:
+                    self._problem = _in_words(error)
         while not stop.wait(_TICK):
             now = time.monotonic()
             if self._news != self._drawn and self._anyone() and now - self._drew >= self._pause and not self._finished:
@@ -184,29 +196,29 @@ class LiveReport:
         return None if growing is None else growing.so_far()
 
     def _draw(self) -> None:
-        news, spent = self._news, time.thread_time()
+        news, spent, as_of = self._news, time.thread_time(), time.time()
         page, problem = self._drawing(self._so_far())
         self._drawn, self._drew = news, time.monotonic()
         self._pause = max(_PAUSE, (time.thread_time() - spent) / _SHARE)
         with self._lock:
             if self._finished:
                 return
-            self._problem = problem
+            self._problem, self._next = problem, time.time() + self._pause
             if page is not None:
-                self._serve(page)
+                self._serve(page, as_of)
 
     def _drawing(self, run: Run | None) -> tuple[str | None, str]:
         """Draw a run, if there is one; or say what kept it from being drawn, for the page: the sweep goes on."""
         try:
             return (None if run is None else self._render(run)), ""
         except Exception as error:
-            return None, f"{type(error).__name__}: {error}"
+            return None, _in_words(error)
 
-    def _serve(self, page: str, *, numbered: bool = True) -> None:
+    def _serve(self, page: str, as_of: float | None, *, numbered: bool = True) -> None:
         """Replace what is served. A page that asks for news is told its number; a saved one stays as it is."""
         version = 1 if self._served is None else self._served.version + 1
         text = page.replace("<html ", f'<html data-version="{version}" ', 1) if numbered else page
-        self._served = _Served(version, text.encode(), _policy(page))
+        self._served = _Served(version, text.encode(), _policy(page), as_of)
 
     # Answers, in the clients' threads.
 
@@ -214,7 +226,7 @@ class LiveReport:
         self._looked = time.monotonic()
         with self._lock:
             if self._served is None:
-                self._serve(_waiting())
+                self._serve(_waiting(), None)
             served = self._served
         assert served is not None
         return Answer(served.body, "text/html; charset=utf-8", served.policy)
@@ -223,12 +235,19 @@ class LiveReport:
         self._looked = time.monotonic()
         with self._lock:
             told: dict[str, Any] = {
+                "server": self._name,
                 "version": 0 if self._served is None else self._served.version,
+                "as_of": None if self._served is None else self._served.as_of,
+                "next": self._next,
                 "finished": self._finished,
                 "where": self._where,
                 "problem": self._problem,
             }
         return Answer(json.dumps(told).encode(), "application/json")
+
+
+def _in_words(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
 
 
 def _report(run: Run) -> str:

@@ -2,7 +2,8 @@
 
 A web page of someone else's may send requests to 127.0.0.1 too, by way of a browser here. What keeps the report
 from it: a request whose Host header is not this server's own address is refused (a foreign name that is made to
-resolve to 127.0.0.1, "DNS rebinding", shows in that header); the headers forbid other origins to embed what is
+resolve to 127.0.0.1, "DNS rebinding", shows in that header), and so is one of which the browser says that another
+site asks (Sec-Fetch-Site); the headers forbid other origins to embed what is
 served (Cross-Origin-Resource-Policy, frame-ancestors) and none allows them to read it; and nothing that a request
 says changes anything.
 """
@@ -153,7 +154,13 @@ class _Handler(BaseHTTPRequestHandler):
         if len(named) != 1 or named[0].strip().lower() not in self.server.hosts:
             self._send(HTTPStatus.FORBIDDEN, Answer(b"this server answers to its own address only\n", _TEXT))
             return
-        found = self.server.answers.get(self.path)
+        # A page of another site that embeds, fetches or links to this one; what the address bar opens says "none".
+        if self.headers.get("Sec-Fetch-Site", "").strip().lower() == "cross-site":
+            refusal = b"this server answers no other site's pages: enter its address yourself\n"
+            self._send(HTTPStatus.FORBIDDEN, Answer(refusal, _TEXT))
+            return
+        path, _, _ = self.path.partition("?")
+        found = self.server.answers.get(path if path == "/" else self.path)
         if found is None:
             self._send(HTTPStatus.NOT_FOUND, Answer(b"there is nothing here\n", _TEXT))
             return

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import shlex
+import warnings
 from pathlib import Path as FilePath
 
 from thalweg.atomic import write_bytes
 from thalweg.diagnostics.case import Case
+from thalweg.errors import ThalwegError
 from thalweg.paths.records import Path
 from thalweg.report.build import build_report
-from thalweg.report.page import render
-from thalweg.report.sections.all import page_of
+from thalweg.report.sections.all import page_of, render_all
 from thalweg.run import Run
 
-__all__ = ["FILE", "report_page", "write_report"]
+__all__ = ["FILE", "add_report", "report_page", "write_report"]
 
 FILE = "report.html"
 
@@ -33,7 +35,7 @@ def report_page(
             news.
     """
     place = None if folder is None else str(folder)
-    return render(page_of(build_report(run, folder=place, curvature=curvature, live=live)), live=live)
+    return render_all(page_of(build_report(run, folder=place, curvature=curvature, live=live)), live=live)
 
 
 def write_report(
@@ -46,3 +48,19 @@ def write_report(
     file = FilePath(folder) / FILE if to is None else FilePath(to)
     write_bytes(file, report_page(run, folder=folder, curvature=curvature).encode())
     return file
+
+
+def add_report(run: Run | Path, folder: FilePath) -> None:
+    """Write the report of a run that `Run.save` has saved; a failure is a warning, since the run is safe."""
+    try:
+        write_report(run, folder)
+    except Exception as error:
+        ours = not isinstance(error, (ThalwegError, MemoryError))
+        why = (
+            f"{type(error).__name__}: {error}: a fault of ours, please report it" if ours else str(error) or "no memory"
+        )
+        warnings.warn(
+            f"the run is saved in {folder}, its report is not: {why}; thalweg report {shlex.quote(str(folder))} writes "
+            "it, or save with report=False",
+            stacklevel=3,
+        )

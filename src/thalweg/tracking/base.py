@@ -34,8 +34,8 @@ class RunStart:
         settings: of the whole run, by name: seed, splits, selection and the like.
         trials: all of them, in order of their numbers.
         run: the sweep as a `Run` before it trains: every trial with its recipe, an empty history and the status
-            "training" (`training.status.TRAINING`); nothing selected. What is told later can be filled in, for
-            whoever draws runs. None where nothing is known before the result, as with a path.
+            "training" (`training.status.TRAINING`); nothing selected, and without its ``dataset``. What is told later
+            can be filled in, for whoever draws runs. None where nothing is known before the result, as with a path.
     """
 
     name: str
@@ -83,7 +83,7 @@ class RunEnd:
         interrupted: by Ctrl-C.
         error: why it failed, None where it did not.
         messages: what the run had to say.
-        run: the result itself, a `Run` or a path, None where an error left none.
+        run: the result itself, a `Run` or a path, without its ``dataset``; None where an error left none.
     """
 
     trials: Mapping[int, TrialEnd] = field(default_factory=dict)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from thalweg.recipe_files import flatten, kind_of
 from thalweg.tracking.base import RunEnd, RunStart, TrialEnd, TrialStart
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["path_end", "path_metrics", "path_start", "run_end", "run_name", "sweep_start", "trial_end"]
 
+_R = TypeVar("_R", "Run", "Path")
+
 
 def run_name(data: str) -> str:
     """The name of a run that was given none: the data set's name and the time, as the command line names folders."""
@@ -23,9 +26,9 @@ def run_name(data: str) -> str:
 
 
 def sweep_start(run: Run) -> RunStart:
-    """Describe a sweep before it trains: ``run`` holds its trials, with nothing in them yet."""
+    """Describe a sweep before it trains: ``run`` holds its trials, with nothing in them yet, and not the data."""
     trials = tuple(TrialStart(trial.number, flatten(trial.recipe)) for trial in run.trials)
-    return RunStart(run_name(run.data.name), run.data.name, dict(run.settings), trials, run)
+    return RunStart(run_name(run.data.name), run.data.name, dict(run.settings), trials, _without_data(run))
 
 
 def trial_end(status: Status, kept_epoch: int) -> TrialEnd:
@@ -45,8 +48,13 @@ def run_end(run: Run) -> RunEnd:
         metrics=metrics | _test_metrics(run.test),
         interrupted=run.interrupted,
         messages=run.messages,
-        run=run,
+        run=_without_data(run),
     )
+
+
+def _without_data(result: _R) -> _R:
+    """A tracker may be kept for long, and with it what it was told: not the data too."""
+    return dataclasses.replace(result, dataset=None)
 
 
 def _test_metrics(test: Score | None) -> dict[str, float]:
@@ -95,5 +103,5 @@ def path_end(path: Path) -> RunEnd:
         metrics=metrics | _test_metrics(path.test),
         interrupted=path.interrupted,
         messages=path.messages,
-        run=path,
+        run=_without_data(path),
     )

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, TypeVar
 
 from thalweg.recipe import seed_groups
 from thalweg.recipe_files import flatten, kind_of
@@ -25,12 +27,33 @@ __all__ = [
     "value_of",
 ]
 
+_T = TypeVar("_T")
+_Owner = TypeVar("_Owner", Trial, Run)
+
 Cell = str | int | float | bool | None
+# What was worked out of a trial or a run, by its identity, for as long as it lives: arrays in it leave it no hash.
+_ROWS: dict[int, tuple[weakref.ref[Trial], Mapping[str, Any]]] = {}
+_SEEDS: dict[int, tuple[weakref.ref[Run], tuple[tuple[int, ...], ...]]] = {}
 
 
 def flat(trial: Trial) -> Mapping[str, Any]:
-    """Return every number and word of a trial's recipe by dotted name."""
-    return flatten(trial.recipe)
+    """Return every number and word of a trial's recipe by dotted name; worked out once, since several records ask."""
+    return _once(_ROWS, trial, lambda: MappingProxyType(flatten(trial.recipe)))
+
+
+def _once(known: dict[int, tuple[weakref.ref[_Owner], _T]], owner: _Owner, compute: Callable[[], _T]) -> _T:
+    """Compute something of an object once; it is dropped as the object goes, before another can have its place."""
+    key = id(owner)
+    found = known.get(key)
+    if found is not None and found[0]() is owner:
+        return found[1]
+    value = compute()
+
+    def drop(_: object) -> None:
+        known.pop(key, None)
+
+    known[key] = weakref.ref(owner, drop), value
+    return value
 
 
 def value_of(row: Mapping[str, Any], name: str) -> Any:
@@ -139,4 +162,6 @@ def accuracy_of(trial: Trial) -> float:
 
 def seeds_of(run: Run) -> tuple[tuple[int, ...], ...]:
     """Return the trials' numbers grouped by recipe, the seed apart, in order of their first."""
-    return tuple(tuple(group) for group in seed_groups([trial.recipe for trial in run.trials]))
+    return _once(
+        _SEEDS, run, lambda: tuple(tuple(group) for group in seed_groups([trial.recipe for trial in run.trials]))
+    )

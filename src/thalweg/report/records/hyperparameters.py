@@ -20,11 +20,14 @@ from thalweg.report.records.common import (
     outcome_of,
     peak_rate,
     searched,
+    seeds_of,
     short_names,
 )
-from thalweg.report.records.rank_shares import GROUPS, explained_share, merits, parted, spearman
-from thalweg.run import Run
+from thalweg.report.records.rank_shares import GROUPS, LEVEL, chance, explained_share, merits, parted, spearman
+from thalweg.run import Run, Trial
 from thalweg.search import dimensions
+from thalweg.statistics import holm
+from thalweg.training.status import PRUNED
 
 __all__ = [
     "NONE", "RATE", "ChoiceSummary", "Hyperparameter", "HyperparametersRecord", "hyperparameters_record", "spread",
@@ -59,6 +62,8 @@ class Hyperparameter:
 
     ``explained`` is the share of the variance of the accuracy's ranks that lies between groups of trials (see
     `rank_shares.explained_share`), ``correlation`` Spearman's of a number with the accuracy; None for too few trials.
+    ``chance`` is the p-value of that share by permutation (`rank_shares.chance`), adjusted by Holm for the number of
+    hyperparameters that have one: from 0.05 on the share cannot be told from chance.
     """
 
     name: str
@@ -71,6 +76,12 @@ class Hyperparameter:
     choices: tuple[ChoiceSummary, ...]
     explained: float | None
     correlation: float | None
+    chance: float | None = None
+
+    @property
+    def told(self) -> bool:
+        """Whether its share can be told from chance."""
+        return self.chance is not None and self.chance < LEVEL
 
     @property
     def there(self) -> np.ndarray:
@@ -99,7 +110,8 @@ class HyperparametersRecord:
     """The trials of a run, n of them, and the hyperparameters that differ between them, the most telling first.
 
     ``accuracy`` (n,) and ``outcomes`` (n,) are as in `records.sensitivity`. ``judged`` is the number of trials that
-    finished or diverged: those that ``explained`` rests on.
+    are ranked, which ``explained`` rests on: those that finished, diverged or were pruned (see `rank_shares.merits`).
+    ``pruned`` of them were.
     """
 
     trials: np.ndarray = field(repr=False)
@@ -108,6 +120,7 @@ class HyperparametersRecord:
     winner: int | None
     judged: int
     hyperparameters: tuple[Hyperparameter, ...]
+    pruned: int = 0
 
 
 def hyperparameters_record(run: Run) -> HyperparametersRecord | Lacking:
@@ -129,19 +142,45 @@ def hyperparameters_record(run: Run) -> HyperparametersRecord | Lacking:
         )
     accuracy = np.array([accuracy_of(trial) for trial in run.trials])
     outcomes = tuple(outcome_of(trial) for trial in run.trials)
-    merit = merits(accuracy, outcomes)
+    rungs = np.array([_rung(trial) for trial in run.trials])
+    merit = merits(accuracy, outcomes, rungs)
+    recipes = np.zeros(len(run.trials), int)
+    for place, alike in enumerate(seeds_of(run)):
+        recipes[list(alike)] = place
+    trials = _Trials(accuracy, outcomes, merit, recipes)
     short = short_names([*columns])
-    found = [_hyperparameter(run, name, columns[name], short[name], accuracy, outcomes, merit) for name in columns]
-    kept = _without_doubles(found)
+    kept = _adjusted(_without_doubles([_hyperparameter(run, n, columns[n], short[n], trials) for n in columns]))
     kept.sort(key=lambda one: -1.0 if one.explained is None else -one.explained)
     return HyperparametersRecord(
         trials=np.array([trial.number for trial in run.trials]),
         accuracy=accuracy,
         outcomes=outcomes,
         winner=None if run.best is None else run.best.number,
-        judged=int(np.isfinite(merit).sum() + np.isneginf(merit).sum()),
+        judged=int((~np.isnan(merit)).sum()),
         hyperparameters=tuple(kept),
+        pruned=int((np.isfinite(rungs) & ~np.isnan(merit)).sum()),
     )
+
+
+@dataclass(frozen=True, eq=False)
+class _Trials:
+    """What became of each trial: arrays (n,); ``recipes`` numbers them, alike where but the seeds differ."""
+
+    accuracy: np.ndarray
+    outcomes: tuple[str, ...]
+    merit: np.ndarray
+    recipes: np.ndarray
+
+
+def _rung(trial: Trial) -> float:
+    """The rung at which a trial was pruned; NaN for all others."""
+    return float(trial.status.at) if trial.status.name == PRUNED and trial.status.at is not None else math.nan
+
+
+def _adjusted(found: Sequence[Hyperparameter]) -> list[Hyperparameter]:
+    """Adjust the p-values for there being several."""
+    whole = iter(holm([one.chance for one in found if one.chance is not None]))
+    return [one if one.chance is None else dataclasses.replace(one, chance=next(whole)) for one in found]
 
 
 def spread(places: np.ndarray, trials: np.ndarray) -> np.ndarray:
@@ -198,11 +237,8 @@ def _varies(values: Sequence[Any], alike: Sequence[Hashable]) -> bool:
     return any(known.setdefault(key, repr(value)) != repr(value) for key, value in zip(alike, values, strict=True))
 
 
-def _hyperparameter(
-    run: Run, name: str, column: Sequence[Any], short: str, accuracy: np.ndarray, outcomes: Sequence[str],
-    merit: np.ndarray,
-) -> Hyperparameter:  # fmt: skip
-    judged = ~np.isnan(merit)
+def _hyperparameter(run: Run, name: str, column: Sequence[Any], short: str, trials: _Trials) -> Hyperparameter:
+    judged = ~np.isnan(trials.merit)
     values, words = _numbers(column), None
     choices: tuple[ChoiceSummary, ...] = ()
     log, ends = False, None
@@ -217,7 +253,9 @@ def _hyperparameter(
         words = tuple(_word(value) if value is not None or _leaves_out(column) else None for value in column)
         chosen = judged & np.array([word is not None for word in words])
         groups = [word for word, there in zip(words, chosen, strict=True) if there]
-        choices = _choices(words, accuracy, outcomes)
+        choices = _choices(words, trials.accuracy, trials.outcomes)
+    merit, recipes = trials.merit[chosen], trials.recipes[chosen].tolist()
+    explained = explained_share(groups, merit)
     return Hyperparameter(
         name=name,
         short=short,
@@ -227,8 +265,9 @@ def _hyperparameter(
         log=log,
         searched=ends,
         choices=choices,
-        explained=explained_share(groups, merit[chosen]),
-        correlation=None if values is None else spearman(values[chosen], merit[chosen]),
+        explained=explained,
+        correlation=None if values is None else spearman(values[chosen], merit),
+        chance=None if explained is None else chance(groups, merit, recipes),
     )
 
 

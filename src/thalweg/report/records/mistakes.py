@@ -25,6 +25,7 @@ SURE, UNLIKELY, TRUSTED = 0.9, 0.05, 0.95
 # normal feature lies beyond.
 UNUSUAL = 2.0
 _NAMED = 4  # unusual features told of an example
+_BLOCK = 1_000_000  # scores in float64 at once
 _READ = 20_000_000  # numbers of the training split read for means and spreads: a fraction of a second
 
 
@@ -125,16 +126,14 @@ def mistakes_of(
     """Find the worst mistakes among scores (N, classes) and labels (N,) of a split of a data set."""
     predicted = scores.argmax(axis=1)
     wrong = np.flatnonzero(predicted != labels)
-    given = np.asarray(scores[wrong], np.float64)
-    every = np.arange(len(wrong))
     places = predicted[wrong], labels[wrong]
-    likely = _softmax(given)
-    own, true = likely[every, places[0]], likely[every, places[1]]
+    highest, probable, probable_true = _probabilities(scores, labels)
+    own, true = probable[wrong], probable_true[wrong]
     with np.errstate(invalid="ignore"):
-        margin = np.nan_to_num(given[every, places[0]] - given[every, places[1]], nan=0.0, posinf=np.inf)
+        margin = np.nan_to_num(highest[wrong] - scores[wrong, places[1]].astype(np.float64), nan=0.0, posinf=np.inf)
     # Of several probabilities that round to 1 the larger margin of scores comes first.
     order = np.lexsort((-margin, true - own)) if softmax else np.argsort(-margin, kind="stable")
-    certain = (_softmax(np.asarray(scores, np.float64)).max(axis=1) >= SURE) & softmax
+    certain = (probable >= SURE) & softmax
     sure, sure_right = int(certain.sum()), int((certain & (predicted == labels)).sum())
     doubted = (own >= SURE) & (true < UNLIKELY) & softmax & (sure_right >= TRUSTED * sure)
     rows = wrong[order[:most]]
@@ -159,13 +158,24 @@ def mistakes_of(
     )  # fmt: skip
 
 
-def _softmax(scores: np.ndarray) -> np.ndarray:
-    """exp(s) / Σ exp(s) by rows; infinite scores count as limits."""
-    top = scores.max(axis=1, keepdims=True, initial=-np.inf)
-    with np.errstate(invalid="ignore"):
-        below = np.where(scores == top, 0.0, scores - top)
-    sizes = np.exp(below)
-    return np.asarray(sizes / sizes.sum(axis=1, keepdims=True))
+def _probabilities(scores: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return, for rows of scores (N, C), the highest score, and the softmax there and at the label (N,), float64.
+
+    exp(s) / Σ exp(s), infinite scores counted as limits. In blocks of rows: the scores are not held twice.
+    """
+    highest, probable, true = np.empty((3, len(scores)))
+    step = max(1, _BLOCK // max(1, scores.shape[1]))
+    for start in range(0, len(scores), step):
+        block = np.asarray(scores[start : start + step], np.float64)
+        part, every = slice(start, start + len(block)), np.arange(len(block))
+        top = block.max(axis=1)
+        with np.errstate(invalid="ignore"):
+            below = np.where(block == top[:, None], 0.0, block - top[:, None])
+        sizes = np.exp(below)
+        total = sizes.sum(axis=1)
+        highest[part], probable[part] = top, sizes[every, block.argmax(axis=1)] / total
+        true[part] = sizes[every, labels[part]] / total
+    return highest, probable, true
 
 
 def _shown(split: Split, rows: np.ndarray, data: Dataset) -> tuple[list[dict[str, Any]], tuple[str, ...]]:

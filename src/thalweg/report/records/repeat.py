@@ -18,6 +18,7 @@ from thalweg.paths.records import Path
 from thalweg.paths.strengths import grid
 from thalweg.recipe import as_features
 from thalweg.recipe_files import encode
+from thalweg.report.records.repeat_python import loading_code, path_code, sweep_code
 from thalweg.run import Run
 from thalweg.search import dimensions
 
@@ -44,8 +45,9 @@ class RepeatRecord:
     """How to repeat a run.
 
     ``command`` is a command line ("" where none says what was asked for, with the reason in ``note``), ``python`` the
-    same in Python; ``space`` and ``recipe`` are recipe files ("" where a part was Python code); ``elsewhere`` holds
-    (framework, code) pairs; ``facts`` what the numbers depend on; ``seconds`` where the time went.
+    same in Python, and ``loading`` how to load what is saved ("" where nothing is); ``space`` and ``recipe`` are recipe
+    files ("" where a part was Python code); ``elsewhere`` holds (framework, code) pairs;
+    ``facts`` what the numbers depend on; ``seconds`` where the time went.
     """
 
     command: str
@@ -56,18 +58,16 @@ class RepeatRecord:
     facts: tuple[tuple[str, str], ...]
     seconds: tuple[tuple[str, float], ...]
     note: str = ""
+    loading: str = ""
 
 
 def repeat_record(run: Run | Path, folder: str | None = None) -> RepeatRecord:
     """Read it from a run or a path; ``folder`` is where it is saved."""
     is_path = isinstance(run, Path)
-    source = run.settings.get("data", run.data.address)
+    # A run made in Python knows the kind of its data's file, not the place, unless the data is built in.
+    source = run.settings.get("data", run.data.address if run.data.source.startswith("built in") else None)
     texts = {} if isinstance(run, Path) else recipe_texts(run)
     note = why = _why_none(run, source, texts)
-    if source and "data" not in run.settings and not run.data.source.startswith("built in"):
-        note += (" " if note else "") + (
-            "The run was made in Python: add the options that its data was read with, if any (--label, --image-size)."
-        )
     if not is_path:
         note += (" " if note else "") + (
             "The trials of a cohort share one order of batches (its key is the data's seed), so that the features are "
@@ -83,20 +83,23 @@ def repeat_record(run: Run | Path, folder: str | None = None) -> RepeatRecord:
     seconds = tuple((name, float(value)) for name, value in run.seconds.items() if name != "total")
     return RepeatRecord(
         command="" if why or source is None else _command(run, folder, source),
-        python=_python(run, folder, source),
+        python=_python(run, folder, source, texts),
         space=texts.get("space.toml", ""),
         recipe=texts.get("recipe.toml", ""),
         elsewhere=_elsewhere(run),
         facts=facts,
         seconds=seconds,
         note=note,
+        loading="" if folder is None else loading_code(run, folder, source),
     )
 
 
 def _why_none(run: Run | Path, source: str | None, texts: Mapping[str, str]) -> str:
     """Say why no command line repeats a run; "" where one does."""
     if not source:
-        return "The data was given as arrays, which no command line names: take sweep or path in Python."
+        if run.data.source == "arrays":
+            return "The data was given as arrays, which no command line names: take sweep or path in Python."
+        return "The run was made in Python, which does not say where its data lies: take sweep or path in Python."
     if run.data.weighted:
         return "The examples were weighted, which no command line can say: take sweep or path in Python."
     if isinstance(run, Path):
@@ -126,7 +129,7 @@ def _command(run: Run | Path, folder: str | None, source: str) -> str:
         words += [*(_strengths(run) or ()), *_given(settings, _PATH), *_tolerance(run)]
     else:
         # The space as it was drawn from: the default one may be another in another version.
-        words += ["--recipe", shlex.quote(f"{folder or '.'}/{_file(run)}")]
+        words += ["--recipe", shlex.quote(_file(run) if folder is None else f"{folder}/{_file(run)}")]
         words += _given(settings, _SWEEP if _name(run) == "sweep" else {k: _SWEEP[k] for k in _SWEEP if k not in _MANY})
         if settings.get("halving"):
             halving = settings["halving"]
@@ -134,7 +137,10 @@ def _command(run: Run | Path, folder: str | None, source: str) -> str:
         if settings["refit"] != (_name(run) == "sweep"):
             words += ["--refit" if settings["refit"] else "--no-refit"]
     words += _given(settings, _READING)
-    return " ".join([*words, *(["--skip-bad"] if settings.get("skip_bad") else [])])
+    line = " ".join([*words, *(["--skip-bad"] if settings.get("skip_bad") else [])])
+    if folder is None and not isinstance(run, Path):
+        return f"# save the recipe that is shown here as {_file(run)} first\n{line}"
+    return line
 
 
 _MANY = ("trials", "seeds", "search", "points", "selection")  # what only a sweep takes
@@ -221,18 +227,18 @@ def _tolerance(path: Path) -> list[str]:
     return [] if path.tolerance == usual else ["--tolerance", repr(float(path.tolerance))]
 
 
-def _python(run: Run | Path, folder: str | None, source: str | None) -> str:
-    data = "(X, y)" if source is None else repr(source)
-    if folder is not None:
-        return "\n".join((
-            "import thalweg as tw", "",
-            f"run = tw.load_run({folder!r})  # run.best, run.trials, run.test",
-            f"model = tw.load_model({folder!r})  # model.predict(features)",
-            f"print(tw.diagnostics.diagnose(run, {data}))",
-        ))  # fmt: skip
-    asked = ", ".join(f"{name}={run.settings[name]!r}" for name in ("trials", "seed", "seeds") if name in run.settings)
-    what = f"tw.path({data})" if isinstance(run, Path) else f"tw.sweep(space, {data}, {asked})"
-    return f"import thalweg as tw\n\nrun = {what}"
+def _python(run: Run | Path, folder: str | None, source: str | None, texts: Mapping[str, str]) -> str:
+    """Return the call in Python that repeats the run."""
+    if isinstance(run, Path):
+        words = _strengths(run)
+        count = _COUNT if words == [] else int(words[1]) if words and words[1].isdigit() else None
+        return path_code(
+            run, None if count == _COUNT else count or run.settings["strengths"], bool(_tolerance(run)), source
+        )
+    file = _file(run)
+    # Where nothing won there is no recipe of a winner, and the folder's run.json holds none that load_recipe takes.
+    saved = None if file not in texts else "" if folder is None else f"{folder}/{file}"
+    return sweep_code(run, _name(run), file, saved, source)
 
 
 def _elsewhere(run: Run | Path) -> tuple[tuple[str, str], ...]:

@@ -14,6 +14,7 @@ from thalweg.report.records.common import accuracy_of, optimizers_of, outcome_of
 from thalweg.run import Run, Trial
 from thalweg.search import Dimension, active, dimensions, option_index
 from thalweg.selection import edges
+from thalweg.statistics import standard_error
 
 __all__ = ["OptimizerRates", "SensitivityRecord", "sensitivity_record"]
 
@@ -30,9 +31,12 @@ class OptimizerRates:
 
     ``envelope`` holds the places, in order, of the most accurate finished trial within each third of a decade.
     ``best`` is the place of the most accurate of all finished ones (of equals the one of lower validation loss), None
-    where there is none, and ``error`` its standard error √(p (1 − p) / n) over n validation examples.
-    ``forgiving`` are the lowest and the highest rate around the best one with a finished trial within that error of
-    it: thirds of a decade are followed from the best trial's on, both ways, until one has trials and none within.
+    where there is none, and ``error`` the standard error of its accuracy over n validation examples
+    (`statistics.standard_error`). ``forgiving`` are the lowest and the highest rate of a finished trial within that
+    error of the best, over the thirds of a decade around it in each of which more than half of the trials lie within it
+    (diverged ones do not; those cut short do not count): thirds are followed from the best trial's on, both ways, until
+    one has trials and no such majority. Where the best trial's own third has none it is the best rate alone. Of the
+    ``among`` finished and diverged trials at these rates ``within`` lie within that error.
     ``searched`` are the ends of the range that rates were drawn from (the least and the largest option of a choice),
     None where the rate was fixed. ``edge`` says in a sentence that the best rate lies at an end of it, "" where not.
     """
@@ -48,6 +52,13 @@ class OptimizerRates:
     forgiving: tuple[float, float] | None
     searched: tuple[float, float] | None
     edge: str = ""
+    within: int = 0
+    among: int = 0
+
+    @property
+    def judged(self) -> int:
+        """How many trials finished or diverged: what the forgiving rates are read from."""
+        return len(self.outcomes) - self.outcomes.count("cut short")
 
     @property
     def diverged(self) -> int:
@@ -127,11 +138,15 @@ def _optimizer(
         return float(accuracy[place]), -loss if math.isfinite(loss) else -math.inf
 
     best = max(done, key=merit) if done else None
-    error, forgiving = math.nan, None
+    error, forgiving, within, among = math.nan, None, 0, 0
     if best is not None:
         p = float(accuracy[best])
-        error = math.sqrt(p * (1 - p) / examples) if examples else 0.0
-        forgiving = _forgiving(rates, thirds, [i for i in done if accuracy[i] >= p - error - 1e-12], best, outcomes)
+        error = standard_error(p, examples) if examples else 0.0
+        good = np.isin(np.arange(len(rates)), [i for i in done if accuracy[i] >= p - error - 1e-12])
+        told = np.array(outcomes) != "cut short"
+        low, high = forgiving = _forgiving(rates, thirds, good, told, best)
+        inside = told & (rates >= low) & (rates <= high)
+        within, among = int((inside & good).sum()), int(inside.sum())
     ends = [pair for rate, trial in rated if (pair := ranges(trial, rate)) is not None]
     return OptimizerRates(
         name=name,
@@ -145,22 +160,29 @@ def _optimizer(
         forgiving=forgiving,
         searched=(min(low for low, _ in ends), max(high for _, high in ends)) if ends else None,
         edge="" if best is None else _edge(run, rated[best][1], float(rates[best])),
+        within=within,
+        among=among,
     )
 
 
 def _forgiving(
-    rates: np.ndarray, thirds: np.ndarray, good: Sequence[int], best: int, outcomes: Sequence[str]
+    rates: np.ndarray, thirds: np.ndarray, good: np.ndarray, told: np.ndarray, best: int
 ) -> tuple[float, float]:
-    """Return the ends of the rates around the best: thirds of a decade without a trial are passed over."""
-    told = [i for i, outcome in enumerate(outcomes) if outcome != "cut short"]
-    there, within = sorted({*thirds[told].tolist()}), {*thirds[list(good)].tolist()}
-    low = high = there.index(int(thirds[best]))
-    while low > 0 and there[low - 1] in within:
+    """Return the ends of the rates around the best: thirds of a decade without a trial are passed over.
+
+    A majority, so that one lucky trial among many that fail does not make a third forgiving.
+    """
+    there = np.unique(thirds[told])
+    held = [2 * int(good[thirds == third].sum()) > int((told & (thirds == third)).sum()) for third in there.tolist()]
+    low = high = there.tolist().index(int(thirds[best]))
+    if not held[low]:
+        return float(rates[best]), float(rates[best])
+    while low > 0 and held[low - 1]:
         low -= 1
-    while high < len(there) - 1 and there[high + 1] in within:
+    while high < len(there) - 1 and held[high + 1]:
         high += 1
-    reached = [float(rates[i]) for i in good if there[low] <= thirds[i] <= there[high]]
-    return min(reached), max(reached)
+    reached = rates[good & (thirds >= there[low]) & (thirds <= there[high])]
+    return float(reached.min()), float(reached.max())
 
 
 def _ranges(run: Run) -> Callable[[Trial, float], tuple[float, float] | None]:

@@ -19,6 +19,7 @@ from thalweg.run import Run
 from thalweg.search import dimensions
 from thalweg.selection import Edge
 from thalweg.solvers.solution import CONVERGED
+from thalweg.statistics import standard_error
 from thalweg.training.status import DIVERGED, PRUNED, TRAINING
 
 __all__ = ["Kind", "VerdictRecord", "verdict_record"]
@@ -40,10 +41,12 @@ class VerdictRecord:
         baseline: the accuracy there (without a test split: on validation) of always naming the most frequent training
             class; None where the data is not at hand.
         validation: the winner's accuracy on ``judged`` held-out examples, the mean over ``seeds`` or a path's folds.
-        error: of ``validation``: over folds or seeds the standard error of the mean, else √(p(1−p)/n).
+        error: of ``validation``: over folds or seeds the standard error of the mean, else
+            `statistics.standard_error` of a share of ``judged`` examples; None where it is not known.
         tied, compared, better: of how many compared others a paired test cannot tell it, how many others were
             compared, and how many that test finds more accurate (one-standard-error passed them over).
         edges: searched numbers whose best value lies at the end of their range; a path's as sentences.
+        skipped: the names of examples that could not be read and were left out.
         leader: of a run that is still being trained, the trial that stands highest on validation, and its accuracy;
             None elsewhere, and before an epoch is through. ``progress`` is the share of all epochs that were trained.
         bound: of a path's winner: how far above the minimum its objective may lie, as a share of it.
@@ -73,11 +76,23 @@ class VerdictRecord:
     interrupted: bool
     seconds: Mapping[str, float]
     messages: tuple[str, ...]
+    skipped: tuple[str, ...] = ()
     leader: tuple[int, float] | None = None
     progress: float = 1.0
     bound: float | None = None
     certified: bool | None = None
     caveats: tuple[str, ...] = ()
+
+    @property
+    def gap(self) -> float | None:
+        """How far the test accuracy lies below the held-out one, in standard errors of the difference.
+
+        Held-out accuracies are of the best of several trials, so a gap of one or two is what selection leaves.
+        """
+        if self.test is None or self.validation is None or not math.isfinite(self.validation) or not self.judged:
+            return None
+        errors = standard_error(self.validation, self.judged), standard_error(self.test.accuracy, self.test.count)
+        return (self.validation - self.test.accuracy) / math.hypot(*errors)
 
     @property
     def diverged(self) -> int:
@@ -86,6 +101,11 @@ class VerdictRecord:
     @property
     def pruned(self) -> int:
         return self.statuses.get(PRUNED, 0)
+
+    @property
+    def worse(self) -> int:
+        """How many of the compared others the paired test finds less accurate."""
+        return self.compared - self.tied - self.better
 
     @property
     def training(self) -> bool:
@@ -108,7 +128,7 @@ def _of_sweep(run: Run, data: Dataset | None) -> VerdictRecord:
     error = None
     if value is not None and group is not None:
         spread = group.spread
-        error = _binomial(value, judged) if spread is None else spread / math.sqrt(len(group.accuracies))
+        error = spread / math.sqrt(len(group.accuracies)) if spread is not None else _binomial(value, judged)
     return VerdictRecord(
         kind="fit" if len(run.trials) == 1 and not dimensions(run.space) else "sweep",
         data=run.data.name, classes=run.data.classes, examples=run.data.examples, trials=len(run.trials),
@@ -116,7 +136,8 @@ def _of_sweep(run: Run, data: Dataset | None) -> VerdictRecord:
         test=run.test, baseline=_baseline(data), validation=value, error=error, judged=judged, seeds=seeds,
         tied=len(run.tied), compared=0 if selection is None else len(selection.p_values),
         better=0 if selection is None else len(selection.better), edges=run.edges, refitted=run.refitted,
-        interrupted=run.interrupted, seconds=run.seconds, messages=run.messages, leader=_leader(run),
+        interrupted=run.interrupted, seconds=run.seconds, messages=run.messages,
+        skipped=tuple(name for name, _ in run.data.skipped), leader=_leader(run),
         progress=_progress(run),
     )  # fmt: skip
 
@@ -157,7 +178,8 @@ def _of_path(path: Path, data: Dataset | None) -> VerdictRecord:
         judged=path.data.examples["train"], seeds=1, tied=len(path.tied),
         compared=0 if choice is None else len(choice.p_values), better=0,
         edges=() if choice is None else choice.edges, refitted=False, interrupted=path.interrupted,
-        seconds=path.seconds, messages=path.messages, bound=None if best is None else best.relative_bound,
+        seconds=path.seconds, messages=path.messages, skipped=tuple(name for name, _ in path.data.skipped),
+        bound=None if best is None else best.relative_bound,
         certified=None if best is None else best.status == CONVERGED,
         caveats=() if choice is None else choice.caveats,
     )  # fmt: skip
@@ -183,4 +205,4 @@ def _baseline(data: Dataset | None) -> float | None:
 
 
 def _binomial(share: float, count: int) -> float | None:
-    return math.sqrt(share * (1 - share) / count) if count else None
+    return standard_error(share, count) if count and math.isfinite(share) else None

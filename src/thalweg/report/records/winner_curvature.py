@@ -23,7 +23,7 @@ _LONG = 3e8
 
 @dataclass(frozen=True)
 class WinnerRates:
-    """The rates to hold against the limit 2(1 + ρ)/λmax.
+    """The rates to hold against the limit that the curvature sets, 2/λmax for plain gradient descent.
 
     ``peak`` is the selected trial's (None: it has none), ``least_diverged`` the smallest peak rate of a trial of the
     same optimizer that diverged, ``largest_settled`` the largest of one that trained to an end. ``theory`` says whether
@@ -45,6 +45,21 @@ class WinnerRates:
         steepest = record.largest.value + self.decay
         factor = 1 + 2 * self.momentum if self.nesterov else 1.0
         return 2 * (1 + self.momentum) / (factor * steepest) if steepest > 0 else math.inf
+
+    @property
+    def formula(self) -> str:
+        """What `limit` computes, in symbols, without the terms that are 0 here."""
+        above = "2(1 + ρ)" if self.momentum else "2"
+        below = "λmax + decay" if self.decay else "λmax"
+        if self.momentum and self.nesterov:
+            return f"{above}/((1 + 2ρ)({below}))" if self.decay else f"{above}/((1 + 2ρ)λmax)"
+        return f"{above}/({below})" if self.decay else f"{above}/{below}"
+
+    @property
+    def terms(self) -> str:
+        """The values of the symbols of `formula` but λmax; "" where it has no other."""
+        known = (("ρ", self.momentum), ("decay", self.decay))
+        return ", ".join(f"{name} = {value:.3g}" for name, value in known if value)
 
 
 def winner_rates(run: Run) -> WinnerRates | None:

@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from thalweg.report.block import Lacking, Part, Picture, Section, Table
 from thalweg.report.records.confusion import ConfusionRecord
-from thalweg.report.sections.naming import full, notes, shortened
+from thalweg.report.sections.naming import brief, full, notes, shortened
 from thalweg.report.svg import Categories, Linear, Plot
 from thalweg.report.words import percent
 from thalweg.statistics import wilson
@@ -95,6 +95,17 @@ def _told(record: ConfusionRecord, true: int, taken: int) -> dict[str, str]:
     return {"text": str(count), "tip": tip}
 
 
+def _most_frequent(record: ConfusionRecord) -> str:
+    (true, taken, count), *second = record.confusions(2)
+    if count == 1:
+        return "No class is taken for the same other one twice. "
+    tied = "A most frequent confusion" if second and second[0][2] == count else "The most frequent confusion"
+    return (
+        f"{tied}: class {shortened(record.classes[true])} taken for {shortened(record.classes[taken])}, "
+        f"{count} of {record.support[true]}. "
+    )
+
+
 def _words_of(shade: int) -> str:
     """Say which shares of a row have a shade."""
     if shade == 0:
@@ -108,7 +119,7 @@ def _labels(names: list[str]) -> tuple[tuple[str, ...], tuple[str, ...], bool]:
     if len(names) * (max(map(len, known)) + 1) <= 44 and len(set(known)) == len(known):
         return tuple(known), tuple(known), False
     numbers = tuple(str(i + 1) for i in range(len(names)))
-    rows = tuple(f"{i} {shortened(name, 12)}" for i, name in zip(numbers, names, strict=True))
+    rows = tuple(f"{i} {name}" for i, name in zip(numbers, brief(names, 12), strict=True))
     return numbers, rows, True
 
 
@@ -124,14 +135,9 @@ def _matrix_summary(record: ConfusionRecord, chosen: np.ndarray) -> str:
         f"{record.correct:,} of {record.count:,} {record.split} examples are right: {share} (95 % interval {low} to "
         f"{high}). "
     )
-    found = record.confusions(1)
-    if not found:
+    if not record.confusions(1):
         return right + "Nothing is taken for anything else."
-    true, taken, count = found[0]
-    most = (
-        f"The most frequent confusion: class {shortened(record.classes[true])} taken for "
-        f"{shortened(record.classes[taken])}, {count} of {record.support[true]}. "
-    )
+    most = _most_frequent(record)
     how = "Shades are shares of the row, numbers are examples."
     if len(chosen) == len(record.classes):
         return right + most + how
@@ -161,7 +167,7 @@ def _per_class(record: ConfusionRecord, wide: bool) -> Picture:
     order = record.worst_first()
     shown = order[:_DOTS]
     # Numbers keep apart names that are alike once they are shortened.
-    words = _unlike([shortened(record.classes[i], 15) for i in shown])
+    words = _unlike(brief([record.classes[i] for i in shown], 15))
     lows = record.recall_interval[shown, 0]
     least = float(np.nanmin(lows)) if np.isfinite(lows).any() else 0.0
     low = math.floor(10 * least) / 10 if least < 1 else 0.9

@@ -74,8 +74,9 @@ def _tiles(record: Curvature, rates: WinnerRates | None) -> Sequence[Tile]:
     ]
     limit = record.stable_rate() if rates is None else rates.limit(record)
     if math.isfinite(limit):
-        words = "2(1 + ρ)/λmax" if rates is not None and rates.momentum else "2/λmax"
-        tiles.append(Tile(f"Limit of the rate {words}", f"{limit:.3g}", "for gradient descent at a fixed rate"))
+        words, terms = ("2/λmax", "") if rates is None else (rates.formula, rates.terms)
+        about = "for gradient descent at a fixed rate" + (f"; {terms}" if terms else "")
+        tiles.append(Tile(f"Limit of the rate {words}", f"{limit:.3g}", about))
     return tiles
 
 

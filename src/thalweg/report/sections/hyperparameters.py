@@ -8,7 +8,7 @@ import numpy as np
 
 from thalweg.report.block import Cell, Lacking, Note, Part, Picture, Section, Table
 from thalweg.report.records.hyperparameters import Hyperparameter, HyperparametersRecord, spread
-from thalweg.report.records.rank_shares import FEWEST
+from thalweg.report.records.rank_shares import FEWEST, LEVEL, PERMUTATIONS
 from thalweg.report.sections.naming import shortened
 from thalweg.report.sections.trial_marks import (
     MANY,
@@ -48,8 +48,11 @@ def hyperparameters_section(record: HyperparametersRecord | Lacking) -> Section:
     lead = (
         "How much of the differences in accuracy each hyperparameter accounts for, the others being what they happened "
         "to be: trials are parted into groups (of equal size for a number, by choice for words), and the share is that "
-        "of the variance of the accuracies' ranks between the groups, adjusted for their number (epsilon squared). It "
-        "is about 0 for what does not matter. Shares overlap: they need not add up to 100 %."
+        "of the variance of the accuracies' ranks between the groups, adjusted for their number (epsilon squared). "
+        "With few trials a share may be large by luck alone: where groups drawn by lot reach as much with a "
+        f"probability of {LEVEL:g} or more ({PERMUTATIONS} permutations of the ranks, p-values adjusted by Holm for "
+        "the number of hyperparameters), the share cannot be told from chance. Shares overlap: they need not add up to "
+        "100 %."
     )
     return Section(parts=(picture, *_notes(record, len(shown))), lead=lead, **heading)
 
@@ -84,6 +87,8 @@ def _panel(record: HyperparametersRecord, one: Hyperparameter, y: Scale) -> Plot
 def _told(one: Hyperparameter) -> str:
     if one.explained is None:
         return "too few trials to tell" if one.there.sum() < FEWEST else "nothing to tell apart"
+    if not one.told:
+        return f"{_percent(one.explained)}: cannot be told from chance"
     parts = [f"accounts for {_percent(one.explained)}"]
     if one.correlation is not None:
         parts.append(f"Spearman {one.correlation:+.2f}".replace("-", "−"))
@@ -96,28 +101,53 @@ def _percent(share: float) -> str:
 
 def _summary(record: HyperparametersRecord) -> str:
     count = len(record.hyperparameters)
-    basis = f"{record.judged:,} trials that finished or diverged (a diverged one ranks last)"
+    below = "a diverged one ranks last"
+    if record.pruned:
+        below = f"{record.pruned:,} pruned ones rank below those that outlived them, diverged ones last"
+    basis = f"{record.judged:,} trials ({below})"
     known = [one for one in record.hyperparameters if one.explained is not None]
     if not known:
         return (
             f"{count} hyperparameter{'s' * (count > 1)}, {basis}: too few trials to tell which of them matter, "
             f"{FEWEST} at least are needed."
         )
-    told = ", ".join(f"{shortened(one.short)} for {_percent(one.explained or 0.0)}" for one in known[:4])
-    rest = f", the other {len(known) - 4} for less" if len(known) > 4 else ""
-    return f"Of the variance of the accuracies' ranks, over {basis}, accounts: {told}{rest}."
+    told, first = [one for one in known if one.told], known[0]
+    if not told:
+        most = f"not even that of {shortened(first.short)}, {_percent(first.explained or 0.0)}"
+        if len(known) == 1:
+            return f"Over {basis}, the share of {shortened(first.short)} cannot be told from chance."
+        return f"Over {basis}, none of the {len(known)} shares can be told from chance, {most}."
+    named = ", ".join(f"{shortened(one.short)} for {_percent(one.explained or 0.0)}" for one in told[:4])
+    rest = f", {len(told) - 4} more for less" if len(told) > 4 else ""
+    others = len(known) - len(told)
+    by_chance = f" The shares of the other {others} cannot" if others > 1 else " The share of the other one cannot"
+    text = f"Of the variance of the accuracies' ranks, over {basis}, accounts: {named}{rest}."
+    return f"{text}{by_chance} be told from chance." if others else text
 
 
 def _table(record: HyperparametersRecord) -> Table:
-    columns = ("hyperparameter", "choice", "trials", "diverged", "best", "median", "accounts for", "Spearman")
+    columns = (
+        "hyperparameter",
+        "choice",
+        "trials",
+        "diverged",
+        "best",
+        "median",
+        "accounts for",
+        "p-value",
+        "Spearman",
+    )
     rows = [row for one in record.hyperparameters for row in _rows(record, one)]
-    caption = "A row a hyperparameter that is a number, or a choice; best and median accuracy of finished trials"
+    caption = (
+        "A row a hyperparameter that is a number, or a choice; best and median accuracy of finished trials; p-values "
+        "are adjusted for the number of hyperparameters"
+    )
     return Table(columns, tuple(rows[:_ROWS]), caption=caption, total=len(rows))
 
 
 def _rows(record: HyperparametersRecord, one: Hyperparameter) -> list[tuple[Cell, ...]]:
     name = shortened(" and ".join((one.name, *one.also)), 120)
-    end: tuple[Cell, ...] = (one.explained, one.correlation)
+    end: tuple[Cell, ...] = (one.explained, one.chance, one.correlation)
     if one.values is None:
         return [
             (name, shortened(c.word, 120), c.trials, c.diverged, _known(c.best), _known(c.median), *end)
@@ -135,8 +165,16 @@ def _known(value: float) -> float | None:
 
 def _notes(record: HyperparametersRecord, shown: int) -> list[Part]:
     notes: list[Part] = []
-    if cut := record.outcomes.count("cut short"):
-        notes.append(Note(f"Not ranked: {cut:,} trials that were not trained to the end; they are small dots."))
+    if cut := len(record.trials) - record.judged:
+        text = f"Not ranked: {cut:,} trials that were interrupted or still train. Shares hold among the others only."
+        notes.append(Note(text))
+    if record.pruned:
+        notes.append(
+            Note(
+                f"Pruned: {record.pruned:,} trials, small dots at the accuracy that they had when they were dropped. "
+                "They rank below all that outlived them: by the rung at which they were dropped, then by that accuracy."
+            )
+        )
     for one in record.hyperparameters:
         if one.also:
             names = ", ".join(shortened(name) for name in one.also)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from thalweg.report.block import Note
 from thalweg.report.records.held import TRAINED_ON
 
-__all__ = ["full", "notes", "shortened"]
+__all__ = ["brief", "full", "notes", "shortened"]
 
 
 def full(name: str) -> str:
@@ -24,6 +26,27 @@ def shortened(name: str, most: int = 40) -> str:
         return name
     tail = 2 * (most - 1) // 5
     return name[: most - 1 - tail].rstrip() + "…" + name[len(name) - tail :].lstrip()
+
+
+def brief(names: Sequence[str], most: int) -> list[str]:
+    """Return names shortened for an axis: where one is too long, what all begin and end with is left out first.
+
+    "class 06, long name" and "class 12, long name" differ in "06" and "12", which an ellipsis would hide.
+    """
+    known = [full(name) for name in names]
+    if len(known) > 1 and max(map(len, known)) > most:
+        start = _alike(known)
+        end = _alike([name[start:][::-1] for name in known])
+        apart = [name[start : len(name) - end] for name in known]
+        known = apart if all(part.strip() for part in apart) else known
+    return [shortened(name, most) for name in known]
+
+
+def _alike(names: Sequence[str]) -> int:
+    """With how many letters all names begin alike."""
+    return next(
+        (i for i, letters in enumerate(zip(*names, strict=False)) if len(set(letters)) > 1), min(map(len, names))
+    )
 
 
 def notes(trained_on: bool, caveats: tuple[str, ...]) -> tuple[Note, ...]:

@@ -39,11 +39,42 @@ def path_section(record: StrengthsRecord | Lacking) -> Section:
         parts.append(_weights(record))
     if record.notes:
         parts.append(Note(record.notes[0], "warning", more=record.notes[1:]))
-    lead = (
-        "Each point is an optimum: a fit on all training examples that is solved until its value is proved to lie "
-        "near the minimum. The penalty grows weaker from left to right."
-    )
+    lead = f"{_points(record)} The penalty grows weaker from left to right."
     return Section("path", title, tuple(parts), lead=lead, short=short_title)
+
+
+def _points(record: StrengthsRecord) -> str:
+    """What the points are, and of how many of them it is proved that they are optima."""
+    count, certified = _counts(record)
+    near = f"certified to lie within {short(record.tolerance)} of the minimum, as a share of the objective"
+    if certified == count and not record.left_out:
+        return f"Each point is an optimum: a fit on all training examples that is {near}."
+    crosses = _crosses(record)
+    marked = f"; crosses are {crosses}" if crosses else ""
+    return f"Each point is a fit on all training examples: {certified:,} of {count:,} are {near}{marked}."
+
+
+def _counts(record: StrengthsRecord) -> tuple[int, int]:
+    """How many solutions there are, and how many are certified."""
+    return (
+        sum(len(series.numbers) for series in record.series),
+        sum(int(series.certified.sum()) for series in record.series),
+    )
+
+
+def _crossed(record: StrengthsRecord, series: StrengthSeries, place: int) -> bool:
+    """Whether a solution is drawn as a cross: it is not certified, or was left out of the choice (for a fold, say)."""
+    return series.numbers[place] in record.left_out or not series.certified[place]
+
+
+def _crosses(record: StrengthsRecord) -> str:
+    """What the crosses are, in words; "" where there are none."""
+    open_ones = {n for s in record.series for n, sure in zip(s.numbers, s.certified.tolist(), strict=True) if not sure}
+    words = ["not certified"] * bool(open_ones)
+    if record.left_out:
+        words.append("left out of the choice")
+    # Where the two are the same solutions, both words hold of each; elsewhere one of them does.
+    return (" and " if open_ones == {*record.left_out} else " or ").join(words)
 
 
 def _axis(record: StrengthsRecord) -> _Strongest:
@@ -77,8 +108,7 @@ def _accuracies(record: StrengthsRecord, last: bool) -> Plot:
     )  # fmt: skip
     for i, series in enumerate(record.series):
         plot.legend(shortened(series.name, 60), f"s{i % 6}", marker=MARKERS[i % 6], dash=i % 6)
-    if record.left_out:
-        plot.legend(f"left out of the choice ({len(record.left_out):,})", "alarm", marker="cross")
+    _crosses_legend(plot, record)
     for i, series in enumerate(record.series):
         plot.area(series.strengths, series.accuracies - series.errors, series.accuracies + series.errors, f"s{i % 6}")
         plot.line(series.strengths, series.accuracies, f"s{i % 6}", dash=i % 6)
@@ -119,6 +149,8 @@ def _losses(record: StrengthsRecord, last: bool) -> Plot:
     if crossed:
         plot.legend("validation loss", "ink", marker="circle", dash=0)
     plot.legend("training objective", "ink", dash=3)
+    if not crossed:
+        _crosses_legend(plot, record)  # no picture of accuracies above says it
     for i, series in enumerate(record.series):
         plot.line(series.strengths, series.values, f"s{i % 6}", dash=3)
         plot.line(series.strengths, series.losses, f"s{i % 6}", dash=0)
@@ -149,10 +181,16 @@ def _c_axis(record: StrengthsRecord) -> Plot:
     )  # fmt: skip
 
 
+def _crosses_legend(plot: Plot, record: StrengthsRecord) -> None:
+    count = sum(_crossed(record, series, place) for series in record.series for place in range(len(series.numbers)))
+    if count:
+        plot.legend(f"{_crosses(record)} ({count:,})", "alarm", marker="cross")
+
+
 def _marks(plot: Plot, record: StrengthsRecord, values: Callable[[StrengthSeries], np.ndarray]) -> None:
     for i, series in enumerate(record.series):
         for place, value in enumerate(values(series).tolist()):
-            out = series.numbers[place] in record.left_out
+            out = _crossed(record, series, place)
             plot.mark(
                 series.strengths[place], value, "alarm" if out else f"s{i % 6}",
                 marker="cross" if out else MARKERS[i % 6], tip=_tip(record, series, place),
@@ -190,15 +228,13 @@ def _proof(record: StrengthsRecord) -> Picture:
     plot.legend("of the solution itself", "ink", marker="circle", dash=0)
     if record.folds:
         plot.legend("the largest, folds included", "ink", dash=3)
-    uncertified = sum(int((~s.certified).sum()) for s in record.series)
-    if uncertified or record.left_out:
-        plot.legend("left out of the choice" if record.left_out else "not certified", "alarm", marker="cross")
+    _crosses_legend(plot, record)
     for i, (series, (own, worst)) in enumerate(zip(record.series, known, strict=True)):
         plot.line(series.strengths, own, f"s{i % 6}", dash=0)
         if record.folds:
             plot.line(series.strengths, worst, f"s{i % 6}", dash=3)
         for place, value in enumerate(own.tolist()):
-            out = series.numbers[place] in record.left_out or not (record.left_out or series.certified[place])
+            out = _crossed(record, series, place)
             plot.mark(
                 series.strengths[place], value, "alarm" if out else f"s{i % 6}",
                 marker="cross" if out else MARKERS[i % 6], tip=_tip(record, series, place),
@@ -207,13 +243,12 @@ def _proof(record: StrengthsRecord) -> Picture:
     if len(levels) > 1 and levels[1] > levels[0]:
         plot.rule(y=levels[1], text=f"limit for the choice {short(levels[1])}", dash=3)
     return Picture(
-        "What is proved of each optimum", plot.svg(), _proved(record), _proof_table(record), wide=not record.lines
+        "What is proved of each solution", plot.svg(), _proved(record), _proof_table(record), wide=not record.lines
     )
 
 
 def _proved(record: StrengthsRecord) -> str:
-    count = sum(len(series.numbers) for series in record.series)
-    certified = sum(int(series.certified.sum()) for series in record.series)
+    count, certified = _counts(record)
     text = (
         f"No weights at all have an objective lower than (1 − bound) times the solution's. {certified:,} of {count:,} "
         f"solutions are certified to the tolerance {short(record.tolerance)}"

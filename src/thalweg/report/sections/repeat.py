@@ -17,11 +17,20 @@ def repeat_section(record: RepeatRecord) -> Section:
     if record.command:
         parts.append(Code("The same run again", record.command))
     if record.recipe:
-        parts.append(Code("The winner's recipe, for thalweg fit --recipe", record.recipe, "toml", folded=True))
+        parts.append(
+            Code(
+                "The winner's recipe (thalweg fit DATA --refit --recipe FILE trains it as the sweep did)",
+                record.recipe,
+                "toml",
+                folded=True,
+            )
+        )
     if record.space:
         parts.append(Code("The search space, for thalweg sweep --recipe", record.space, "toml", folded=True))
     if record.python:
-        parts.append(Code("From Python", record.python, "python"))
+        parts.append(Code("The same in Python", record.python, "python"))
+    if record.loading:
+        parts.append(Code("Load it", record.loading, "python"))
     parts += [
         Code(f"The training in {_TITLES.get(name, name)}", text, "python", folded=True)
         for name, text in record.elsewhere

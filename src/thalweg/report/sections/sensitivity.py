@@ -21,6 +21,9 @@ __all__ = ["sensitivity_section"]
 
 _PANELS = 12
 _ROWS = 60
+_ENOUGH = 12  # trials of each optimizer, for the widths of their ranges to be compared
+_ALIKE = 1.5  # the most trials of one over the fewest of another, likewise
+_APART = 1 / 3  # decades: what the ends of a range are read to
 
 
 def sensitivity_section(record: SensitivityRecord | Lacking) -> Section:
@@ -36,8 +39,9 @@ def sensitivity_section(record: SensitivityRecord | Lacking) -> Section:
         wide=True,
     )
     lead = (
-        "A forgiving optimiser does well over a wide range of rates. The shaded range holds the rates around the best "
-        "one within one standard error of its accuracy; the line joins the best trials of each third of a decade."
+        "A forgiving optimiser does well over a wide range of rates. Shaded are the rates around the best trial where, "
+        "in each third of a decade, more than half of the trials come within one standard error of its accuracy (one "
+        "that diverged does not); the others there do worse. The line joins the best trials of each third of a decade."
     )
     return Section(parts=(picture, *_notes(record)), lead=lead, **heading)
 
@@ -82,8 +86,8 @@ def _best(one: OptimizerRates) -> str:
     low, high = one.forgiving
     best = f"best {one.accuracy[one.best]:.3f} at {one.rates[one.best]:.3g}"
     if low == high:
-        return f"{best}; no other rate nearby comes within 1 s.e."
-    return f"{best}; within 1 s.e. from {low:.2g} to {high:.2g} ({one.decades:.1f} decades)"
+        return f"{best}; no range around it within 1 s.e."
+    return f"{best}; {low:.2g} to {high:.2g}: {one.within} of {one.among} within 1 s.e."
 
 
 def _summary(record: SensitivityRecord) -> str:
@@ -91,30 +95,42 @@ def _summary(record: SensitivityRecord) -> str:
     parts = [f"{trials:,} trials, of which {diverged:,} diverged."]
     done = [one for one in record.optimizers if one.best is not None and one.forgiving is not None]
     if not done:
-        return f"{parts[0]} None finished, so no rate can be called a good one: search smaller rates."
+        smaller = ": search smaller rates" if diverged == trials else ""
+        return f"{parts[0]} None finished, so no rate can be called a good one{smaller}."
     best = max(done, key=lambda one: float(one.accuracy[one.best]))
     assert best.forgiving is not None
     low, high = best.forgiving
     found = f"{best.name} does best, {best.accuracy[best.best]:.3f} at a rate of {best.rates[best.best]:.3g}"
     within = f"within one standard error, {best.error:.3f}, of that"
     if low == high:
-        parts.append(f"{found}; no other rate nearby comes {within}.")
+        parts.append(f"{found}; in no range of rates around it do most trials come {within}.")
     else:
-        parts.append(f"{found}; from {low:.2g} to {high:.2g} ({best.decades:.1f} decades) trials come {within}.")
-    if len({round(one.decades, 1) for one in done}) > 1:
-        widest, narrowest = max(done, key=lambda one: one.decades), min(done, key=lambda one: one.decades)
         parts.append(
-            f"By these trials the most forgiving is {widest.name} ({widest.decades:.1f} decades), the least "
-            f"{narrowest.name} ({narrowest.decades:.1f}); few trials show less than there is."
+            f"{found}; from {low:.2g} to {high:.2g} ({best.decades:.1f} decades) {best.within} of {best.among} trials "
+            f"come {within}."
         )
+    if _comparable(record):
+        widest, narrowest = max(done, key=lambda one: one.decades), min(done, key=lambda one: one.decades)
+        if widest.decades - narrowest.decades >= _APART:
+            parts.append(
+                f"By these trials the most forgiving is {widest.name} ({widest.decades:.1f} decades), the least "
+                f"{narrowest.name} ({narrowest.decades:.1f})."
+            )
     return " ".join(parts)
+
+
+def _comparable(record: SensitivityRecord) -> bool:
+    """Whether the widths of the ranges compare: few trials show a narrow range, whatever the optimizer."""
+    counts = [one.judged for one in record.optimizers]
+    return min(counts) >= _ENOUGH and max(counts) <= _ALIKE * min(counts)
 
 
 def _table(record: SensitivityRecord) -> Table:
     rows = tuple(_row(one) for one in record.optimizers[:_ROWS])
     columns = (
         "optimiser", "trials", "diverged", "best accuracy", "rate of the best", "standard error", "forgiving from",
-        "forgiving to", "decades", "smallest diverged rate", "searched from", "searched to",
+        "forgiving to", "decades", "trials there", "of them within 1 s.e.", "smallest diverged rate",
+        "searched from", "searched to",
     )  # fmt: skip
     return Table(columns, rows, caption="A row an optimiser", total=len(record.optimizers))
 
@@ -124,8 +140,9 @@ def _row(one: OptimizerRates) -> tuple[Cell, ...]:
     if one.best is not None:
         best = (float(one.accuracy[one.best]), float(one.rates[one.best]), one.error)
     decades = None if math.isnan(one.decades) else one.decades
+    there = (None, None) if one.forgiving is None else (one.among, one.within)
     return (
-        one.name, len(one.rates), one.diverged, *best, *(one.forgiving or (None, None)), decades,
+        one.name, len(one.rates), one.diverged, *best, *(one.forgiving or (None, None)), decades, *there,
         one.smallest_diverged, *(one.searched or (None, None)),
     )  # fmt: skip
 

@@ -14,6 +14,7 @@ from thalweg.solvers.solution import CONVERGED
 
 __all__ = ["verdict_section"]
 
+_GAP = 2.58  # standard errors: beyond, in one of a hundred runs by chance
 _FEW = 100  # test examples below which an interval is too wide to be of use, whatever the accuracy
 
 
@@ -132,9 +133,21 @@ def _cautions(record: VerdictRecord, findings: Sequence[Finding]) -> list[Note]:
     if record.test is not None and record.baseline is not None and record.test.interval[0] <= record.baseline:
         text = "The interval reaches down to what always naming the most frequent class would score."
         notes.append(Note(text, "warning", "No better than guessing, perhaps."))
+    if record.gap is not None and record.gap > _GAP:
+        assert record.test is not None
+        assert record.validation is not None
+        text = (
+            f"{percent(record.test.accuracy)} on test against {percent(record.validation)} held out is more than "
+            "chance explains: the test examples may not be more of the same, or training and held-out examples may "
+            "share some."
+        )
+        notes.append(Note(text, "warning", "Worse on test than held out."))
     notes += [Note(_edge(edge), "warning", "At the edge of the search.") for edge in record.edges]
     notes += [Note(_sentence(f), "warning", _title(f)) for f in findings if _is(f, "warning")]
     notes += [Note(message) for message in record.messages]
+    if record.skipped:
+        names = ", ".join(record.skipped[:5]) + (", ..." if len(record.skipped) > 5 else "")
+        notes.append(Note(f"{many(len(record.skipped), 'example')} could not be read and were left out: {names}."))
     passed = sum(finding.verdict == "passed" for finding in findings)
     # Where no check could be made, nothing is known to be good.
     if record.winner is not None and passed and not any(note.tone in ("error", "warning") for note in notes):
@@ -144,39 +157,49 @@ def _cautions(record: VerdictRecord, findings: Sequence[Finding]) -> list[Note]:
         were = "other was" if record.better == 1 else "others were"
         text = f"{record.better} {were} more accurate by the same test: the rule took the more regularised trial."
         notes.append(Note(text))
-    if record.compared and record.tied > record.compared / 2:
-        notes.append(
-            Note(
-                f"The evidence cannot tell it from {record.tied} of {record.compared} others: which of them won is "
-                "partly luck. That it is among the best is not."
-            )
-        )
+    if record.compared and record.tied > record.compared / 2 and not record.interrupted:
+        notes.append(Note(_ties(record)))
     return notes
 
 
+def _ties(record: VerdictRecord) -> str:
+    """What the paired test leaves open. Only where it found others worse is being among the best more than luck."""
+    if record.tied == record.compared:
+        others = "the one other" if record.compared == 1 else f"any of the {record.compared} others"
+        return f"The evidence cannot tell it from {others}: it ranks none of them, and which one won is partly luck."
+    text = (
+        f"The evidence cannot tell it from {record.tied} of {record.compared} others: which of them won is partly luck."
+    )
+    return text if record.better or not record.worse else f"{text} That it is among the best is not."
+
+
 def _next(record: VerdictRecord, findings: Sequence[Finding]) -> list[str]:
-    steps = []
     if record.training:
         return []
-    if record.trials and record.diverged == record.trials and record.kind != "path":
-        steps.append("Search learning rates ten and a hundred times smaller: every trial diverged.")
-    for edge in record.edges:
-        if isinstance(edge, Edge):
-            end = f"above {edge.high:g}" if edge.side == "high" else f"below {edge.low:g}"
-            steps.append(f"Let {edge.name} go {end}: the best value, {edge.value:.3g}, is at that end.")
-        else:
-            steps.append("Extend the range of strengths at that end.")
+    if record.interrupted:
+        return ["Run it again and let it finish: half-trained trials say little of what they would have come to."]
+    if record.kind != "path" and record.trials and record.diverged == record.trials:
+        return ["Search learning rates smaller by factors of ten, down to 1e-4 and below: every trial diverged."]
+    steps = [_wider(edge) for edge in record.edges]
     remedies = [f.remedy for f in findings if f.verdict == "found" and f.remedy]
     steps += [remedy[0].upper() + remedy[1:] + ("" if remedy.endswith(".") else ".") for remedy in remedies[:4]]
-    if record.compared and record.tied > record.compared / 2 and record.seeds == 1 and record.kind == "sweep":
+    if record.compared and record.tied > record.compared / 2 and record.kind == "sweep":
         steps.append(
-            "Take any of the tied trials that suits you better (simpler, cheaper), or try again with --seeds 3."
+            "Take any of the tied trials that suits you better (simpler, cheaper). To tell them apart, judge them on "
+            "more examples: --validation 0.3, or cross-validate with thalweg path."
         )
-    if record.diverged > 0.4 * record.trials and record.diverged < record.trials:
+    if record.diverged > 0.4 * record.trials:
         steps.append(
             f"Lower the upper end of the learning rates: {record.diverged} of {record.trials} trials diverged."
         )
     return list(dict.fromkeys(steps))
+
+
+def _wider(edge: Edge | str) -> str:
+    if isinstance(edge, str):
+        return "Extend the range of strengths at that end."
+    end = f"above {edge.high:g}" if edge.side == "high" else f"below {edge.low:g}"
+    return f"Let {edge.name} go {end}: the best value, {edge.value:.3g}, is at that end."
 
 
 def _is(finding: Finding, severity: str) -> bool:

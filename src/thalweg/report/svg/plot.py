@@ -205,8 +205,11 @@ class Plot:
         left = Markup('<svg class="y-axis" width="{}" height="{}" aria-hidden="true">{}</svg>').format(
             self._room() if self.y_ticks else 8, whole, self._aside() if self.y_ticks else ""
         )
-        return Markup('{}{}<div class="plot" role="img" tabindex="0" aria-label="{}">{}{}</div>').format(
-            legend, above, self.label, left, area
+        # Where marks say something the arrow keys walk through them, so that they must reach the page's script.
+        walked = 'role="application" aria-roledescription="chart" aria-describedby="keys" tabindex="0"'
+        role = Markup(walked if " data-tip=" in area else 'role="img"')
+        return Markup('{}{}<div class="plot" {} aria-label="{}">{}{}</div>').format(
+            legend, above, role, self.label, left, area
         )
 
     def _grid(self) -> Markup:

@@ -1,14 +1,24 @@
 // A page that follows a running sweep: asks the server that it came from whether there is a newer one, and takes its
 // contents over, keeping the place, the focus and what the reader has set.
 (() => {
-  const every = 1000, patience = 10000, tries = 3;
+  const every = 1000, seldom = 15000, patience = 10000, tries = 3;
   const line = document.getElementById("live"), kept = window.thalwegReport;
   const inputs = "a,button,input,select,summary,[tabindex]";
-  let version = Number(document.documentElement.dataset.version), failed = 0;
+  let version = Number(document.documentElement.dataset.version), server = null, saved = "";
+  let failed = 0, timer = 0, looking = false, over = false;
 
   function say(text) { // only what is new: a screen reader speaks each change
     line.hidden = false;
     if (line.textContent !== text) line.textContent = text;
+  }
+  const time = seconds => new Date(1000 * seconds).toLocaleTimeString(undefined, {hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23"});
+  function sayWhen(now) { // in a line of its own, which is not spoken: it changes with every drawing
+    const drawn = now && now.version === version ? now.as_of : null, line = document.getElementById("as-of");
+    if (now && now.version !== version && !line.hidden) return; // what is shown is still of the time that stands there
+    line.hidden = !drawn;
+    if (!drawn) return;
+    const far = now.next - drawn > 10 && now.next > Date.now() / 1000;
+    line.textContent = `As of ${time(drawn)}${far ? `, next at ${time(now.next)} or later` : ""}.`;
   }
 
   // ---- not under the reader's hand
@@ -54,39 +64,57 @@
     }
   }
 
-  async function ask(path) {
-    const answer = await fetch(path, {cache: "no-store", credentials: "omit", signal: AbortSignal.timeout(patience)});
-    if (!answer.ok) throw new Error(answer.statusText);
-    return answer;
+  class Gone extends Error {} // the server, or something else answers in its place: no fault of the page's
+  async function ask(path, read) {
+    try {
+      const answer = await fetch(path, {cache: "no-store", credentials: "omit", signal: AbortSignal.timeout(patience)});
+      if (!answer.ok) throw new Error(answer.statusText);
+      return await read(answer);
+    } catch (error) { throw new Gone(path, {cause: error}); }
   }
   async function follow(now) {
-    const page = new DOMParser().parseFromString(await (await ask("/")).text(), "text/html");
-    if (busy()) return false;
+    const page = new DOMParser().parseFromString(await ask("/", answer => answer.text()), "text/html");
+    if (busy()) return;
     const set = kept.state(), was = position();
     document.querySelector("main").replaceWith(document.adoptNode(page.querySelector("main")));
+    version = Number(page.documentElement.dataset.version || now.version); // a final page has no number
     document.title = page.title;
     kept.mount();
     kept.restore(set);
     back(was);
-    version = Number(page.documentElement.dataset.version || now.version); // a final page has no number
-    return true;
+  }
+  async function once() {
+    const now = await ask("/version", answer => answer.json());
+    if (server !== null && now.server !== server) version = -1; // another sweep's, which counts from 1 too
+    server = now.server;
+    saved = now.where;
+    if (now.version !== version && !busy()) await follow(now);
+    failed = 0;
+    over = now.finished && now.version === version;
+    sayWhen(over ? null : now);
+    if (over) say(now.problem ? `The sweep has ended, but its report could not be drawn: ${now.problem}`
+      : `The sweep has ended: this is its final report${saved ? `, saved as ${saved}` : ""}.`);
+    else say(now.problem ? `Live, but the report could not be drawn: ${now.problem}` : "Live: this page follows the sweep.");
   }
   async function look() {
-    try {
-      const now = await (await ask("/version")).json();
-      if (now.version !== version && !busy()) await follow(now);
-      failed = 0;
-      if (now.finished && now.version === version) {
-        say(now.problem ? `The sweep has ended, but its report could not be drawn: ${now.problem}`
-          : `The sweep has ended: this is its final report${now.where ? `, saved as ${now.where}` : ""}.`);
-        return;
-      }
-      say(now.problem ? `Live, but the report could not be drawn: ${now.problem}` : "Live: this page follows the sweep.");
-    } catch {
+    if (looking || over) return;
+    looking = true;
+    clearTimeout(timer);
+    let wait = every;
+    try { await once(); } catch (error) {
       failed += 1;
-      if (failed >= tries) { say("The sweep has ended or was stopped; this is what was known last."); return; }
+      if (!(error instanceof Gone)) {
+        console.error(error);
+        say("Live, but a fault of this page keeps it from showing what is new: load it again.");
+        wait = seldom;
+      } else if (failed >= tries) {
+        say(`The sweep has ended or was stopped; this is what was known last. ${saved ? `Its report is saved as ${saved}.` : "If it saved a report, that is report.html in its run folder."}`);
+        wait = seldom;
+      }
     }
-    setTimeout(look, every);
+    looking = false;
+    if (!over) timer = setTimeout(look, wait);
   }
+  document.addEventListener("visibilitychange", () => { if (!document.hidden) look(); }); // hidden, timers are slow
   look();
 })();

@@ -2,6 +2,7 @@
 (() => {
   const all = (where, what) => Array.from(where.querySelectorAll(what));
   const tip = document.getElementById("tip");
+  const said = document.getElementById("said"), most = 40; // rows of a table that are printed
   let pinned = null;
 
   // ---- theme
@@ -14,7 +15,7 @@
   name();
 
   // ---- tables
-  const number = text => { const n = parseFloat(text.replace("−", "-")); return Number.isNaN(n) ? null : n; };
+  const number = text => { const n = parseFloat(text.trim().replace("−", "-").replace("∞", "Infinity")); return Number.isNaN(n) ? null : n; };
   const words = new Intl.Collator(undefined, {numeric: true});
   function sort(table, column, down) {
     const body = table.tBodies[0], rows = Array.from(body.rows);
@@ -26,14 +27,35 @@
       return (down ? -order : order) || a.place - b.place;
     });
     body.append(...keyed.map(one => one.row));
+    cut(table);
     all(table, "th").forEach((th, i) => i === column ? th.setAttribute("aria-sort", down ? "descending" : "ascending") : th.removeAttribute("aria-sort"));
   }
-  // "adam", "rate>0.01" and "accuracy>=0.9" may stand side by side; all must hold.
+  // On paper: the first of the rows that are shown. They are marked here, since only here it is known which.
+  function cut(table) {
+    const box = table.closest(".filtered"), rows = Array.from(table.tBodies[0].rows), shown = rows.filter(row => !row.hidden);
+    if (!box) return;
+    const line = box.querySelector(".cut");
+    rows.forEach(row => row.classList.remove("beyond"));
+    shown.slice(most).forEach(row => row.classList.add("beyond"));
+    const some = shown.length < rows.length;
+    line.hidden = !some && rows.length <= most;
+    line.textContent = `Printed are the ${shown.length > most ? `first ${most} of ${shown.length}` : shown.length} rows${some ? ` that a filter leaves, of ${rows.length}` : ""}.`;
+  }
+  // "adam", "rate>0.01" and "validation accuracy >= 0.9" may stand side by side; all must hold. What is still being
+  // written ("rate>") asks nothing yet.
   function accepts(text, headings) {
-    const tests = text.toLowerCase().split(/\s+/).filter(Boolean).map(token => {
-      const found = /^(.+?)(<=|>=|<|>|=)(.+)$/.exec(token);
-      const place = found ? headings.findIndex(h => h.includes(found[1].replaceAll("_", " ")) || h.includes(found[1])) : -1;
-      if (place < 0) return row => row.textContent.toLowerCase().includes(token);
+    let query = text.toLowerCase().replace(/\s*(<=|>=|<|>|=)\s*/g, "$1");
+    for (const h of headings.filter(h => h.includes(" ")).sort((a, b) => b.length - a.length)) {
+      for (const op of "<>=") query = query.replaceAll(h + op, h.replaceAll(" ", "_") + op);
+    }
+    let unknown = "";
+    const tests = query.split(/\s+/).filter(Boolean).map(token => {
+      const found = /^(.+?)(<=|>=|<|>|=)(.*)$/.exec(token);
+      if (!found) return row => row.textContent.toLowerCase().includes(token);
+      const name = found[1].replaceAll("_", " "), plain = headings.map(h => h.replaceAll("_", " "));
+      const place = plain.includes(name) ? plain.indexOf(name) : plain.findIndex(h => h.includes(name));
+      if (place < 0) { unknown = found[1]; return () => true; }
+      if (!found[3]) return () => true;
       const limit = number(found[3]);
       return row => {
         const cell = row.cells[place].textContent.trim().toLowerCase(), value = number(cell);
@@ -42,18 +64,20 @@
         return found[2] === "<" ? value < limit : found[2] === ">" ? value > limit : found[2] === "<=" ? value <= limit : value >= limit;
       };
     });
-    return row => tests.every(test => test(row));
+    return {test: row => tests.every(one => one(row)), unknown};
   }
   function filter(box) {
     const table = box.querySelector("table"), input = box.querySelector("input"), select = box.querySelector("select");
-    const test = accepts(input.value, all(table, "th").map(th => th.textContent.trim().toLowerCase()));
+    const {test, unknown} = accepts(input.value, all(table, "th").map(th => th.textContent.trim().toLowerCase()));
     const rows = Array.from(table.tBodies[0].rows);
     let shown = 0;
     for (const row of rows) {
       row.hidden = !(test(row) && (!select || !select.value || row.dataset.state === select.value));
       shown += row.hidden ? 0 : 1;
     }
-    box.querySelector("output").textContent = shown === rows.length ? `${shown} rows` : `${shown} of ${rows.length} rows`;
+    cut(table);
+    const told = shown === rows.length ? `${shown} rows` : `${shown} of ${rows.length} rows`;
+    box.querySelector("output").textContent = unknown ? `${told}; there is no column “${unknown}”` : told;
   }
 
   // ---- one trial lit up in every picture and table
@@ -72,10 +96,14 @@
     lit = trial ?? null;
     if (lit !== null) light(lit, true);
   }
-  function pin(row) {
-    const trial = row.dataset.trial, was = pinned;
-    if (was !== null) { pinned = null; light(was, false); all(document, "tr.pinned").forEach(one => one.classList.remove("pinned")); }
-    if (trial !== was) { pinned = trial; light(trial, true); row.classList.add("pinned"); }
+  function mark(row, on) {
+    row.classList.toggle("pinned", on);
+    all(row, ".keep").forEach(one => one.setAttribute("aria-pressed", on));
+  }
+  function pin(trial) {
+    const was = pinned;
+    if (was !== null) { pinned = null; light(was, false); all(document, "tr.pinned").forEach(row => mark(row, false)); }
+    if (trial !== was) { pinned = trial; light(trial, true); all(document, `tr[data-trial="${CSS.escape(trial)}"]`).forEach(row => mark(row, true)); }
   }
 
   // ---- what a mark says
@@ -87,9 +115,12 @@
     for (const mark of all(plot, "[data-tip]")) {
       if (mark.matches("path")) {
         const stretch = mark.ownerSVGElement, view = stretch.viewBox.baseVal, at = stretch.getBoundingClientRect();
-        const numbers = mark.getAttribute("d").match(/-?\d+/g).map(Number);
         const points = [];
-        for (let i = 0; i + 1 < numbers.length; i += 2) points.push([at.left - box.left + numbers[i] / view.width * at.width, at.top - box.top + numbers[i + 1] / view.height * at.height]);
+        for (const piece of mark.getAttribute("d").split("M").slice(1)) {
+          const numbers = piece.match(/-?\d+/g).map(Number);
+          // The third: whether a line leads there from the point before.
+          for (let i = 0; i + 1 < numbers.length; i += 2) points.push([at.left - box.left + numbers[i] / view.width * at.width, at.top - box.top + numbers[i + 1] / view.height * at.height, i > 0]);
+        }
         list.push({mark, points});
       } else {
         const at = mark.getBoundingClientRect();
@@ -105,9 +136,9 @@
     for (const one of marks(plot)) {
       if (one.filled) { const [l, t, r, b] = one.filled; if (x >= l && x <= r && y >= t && y <= b) return {...one, at: one.points[0]}; continue; }
       for (let i = 0; i < one.points.length; i++) {
-        const [px, py] = one.points[i];
+        const [px, py, led] = one.points[i];
         let far = (px - x) ** 2 + (py - y) ** 2, at = [px, py];
-        if (i > 0) { // to the piece of line, not its ends alone
+        if (led) { // to the piece of line, not its ends alone
           const [qx, qy] = one.points[i - 1], dx = px - qx, dy = py - qy, length = dx * dx + dy * dy;
           const t = length ? Math.max(0, Math.min(1, ((x - qx) * dx + (y - qy) * dy) / length)) : 0;
           const piece = (qx + t * dx - x) ** 2 + (qy + t * dy - y) ** 2;
@@ -137,16 +168,26 @@
     const next = key === "Home" ? 0 : key === "End" ? list.length - 1 : key === "ArrowRight" || key === "ArrowUp" ? Math.min(list.length - 1, now + 1) : Math.max(0, now - 1);
     order.set(plot, next);
     show(plot, list[next]);
+    said.textContent = tip.textContent; // for steps alone: a pointer's way is not to be read aloud
   }
+
+  const labels = new WeakMap(); // what a copy button says when it has not just been pressed
 
   // ---- events, once for the page: what they act on may be replaced
   document.addEventListener("click", event => {
     const head = event.target.closest("th button"), row = event.target.closest("tbody tr[data-trial]"), copy = event.target.closest(".copy");
+    const keep = event.target.closest(".keep");
     if (head) { const th = head.parentNode; sort(th.closest("table"), th.cellIndex, th.getAttribute("aria-sort") === "ascending"); }
-    else if (row && !String(getSelection())) pin(row);
+    else if (row && (keep || !String(getSelection()))) pin(row.dataset.trial);
     else if (copy) {
-      const text = copy.parentNode.querySelector("pre").textContent, said = copy.innerHTML;
-      const done = ok => { copy.textContent = ok ? "Copied" : "Select and copy"; setTimeout(() => { copy.innerHTML = said; }, 1600); };
+      const text = copy.parentNode.querySelector("pre").textContent;
+      if (!labels.has(copy)) labels.set(copy, {words: copy.innerHTML, timer: 0});
+      const label = labels.get(copy);
+      const done = ok => {
+        copy.textContent = ok ? "Copied" : "Select and copy";
+        clearTimeout(label.timer);
+        label.timer = setTimeout(() => { copy.innerHTML = label.words; }, 1600);
+      };
       navigator.clipboard ? navigator.clipboard.writeText(text).then(() => done(true), () => done(false)) : done(false);
     }
   });
@@ -162,11 +203,12 @@
   });
   document.addEventListener("scroll", () => { tip.hidden = true; }, {passive: true, capture: true});
   document.addEventListener("keydown", event => {
-    if (event.key === "Escape") { tip.hidden = true; point(pinned); return; }
+    if (event.key === "Escape") { tip.hidden = true; said.textContent = ""; point(pinned); return; }
     if (!event.target.classList || !event.target.classList.contains("plot")) return;
     if (["ArrowRight", "ArrowLeft", "ArrowUp", "ArrowDown", "Home", "End"].includes(event.key)) { event.preventDefault(); step(event.target, event.key); }
   });
-  document.addEventListener("focusout", event => { if (event.target.classList && event.target.classList.contains("plot")) { tip.hidden = true; point(pinned); } });
+  document.addEventListener("focusin", event => { if (event.target.matches(".keep")) point(event.target.closest("tr").dataset.trial); });
+  document.addEventListener("focusout", event => { if (event.target.matches(".plot,.keep")) { tip.hidden = true; said.textContent = ""; point(pinned); } });
   let opened = [];
   addEventListener("beforeprint", () => { opened = all(document, "details.fold:not([open])"); opened.forEach(one => { one.open = true; }); });
   addEventListener("afterprint", () => opened.forEach(one => { one.open = false; }));
@@ -201,8 +243,7 @@
     keyed("details").forEach((one, key) => { if (key in kept.open) one.open = kept.open[key]; });
     pinned = null; lit = null;
     document.body.classList.remove("dimmed");
-    const row = kept.pinned === null ? null : document.querySelector(`tr[data-trial="${CSS.escape(kept.pinned)}"]`);
-    if (row) pin(row);
+    if (kept.pinned !== null && document.querySelector(`tr[data-trial="${CSS.escape(kept.pinned)}"]`)) pin(kept.pinned);
   }
   window.thalwegReport = {state, restore, mount() { tip.hidden = true; }};
 })();
