@@ -34,8 +34,8 @@ def admits(space, value):
     if isinstance(space, Choice):
         return any(admits(option, value) for option in space.options)
     if isinstance(space, Range):
-        whole = not isinstance(space, Integers) or isinstance(value, int)
-        return whole and space.low <= value <= space.high
+        kind = int if isinstance(space, Integers) else (int, float)
+        return isinstance(value, kind) and space.low <= value <= space.high  # what is left open is None: no number
     if isinstance(space, (eqx.Module, tuple)):
         inside = dict(children(value))
         return type(space) is type(value) and all(admits(child, inside[name]) for name, child in children(space))
